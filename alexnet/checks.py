@@ -1,0 +1,145 @@
+"""Argument checks, one function per rule.
+
+Each returns the value in its normal form, or raises an error that states the
+rule, the argument with the value received, and the remedy.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+Pair = tuple[int, int]
+Padding = str | tuple[Pair, Pair]
+
+
+def is_integer(value: Any) -> bool:
+    """Tell whether `value` is a whole number; booleans are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """Return `value` as an int in `minimum..maximum`."""
+    if not is_integer(value):
+        raise TypeError(
+            f"{name} must be a whole number; received {name}={value!r} "
+            f"({type(value).__name__}). Pass an int, {_bounds(minimum, maximum)}."
+        )
+    if value < minimum or (maximum is not None and value > maximum):
+        raise ValueError(
+            f"{name} must be {_bounds(minimum, maximum)}; received {name}={value!r}."
+        )
+    return int(value)
+
+
+def check_float(
+    name: str,
+    value: Any,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return `value` as a finite float in the interval described.
+
+    `minimum` and `maximum` are inclusive, `above` and `below` exclusive.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"{name} must be a number; received {name}={value!r} "
+            f"({type(value).__name__}). Pass a float."
+        )
+    number = float(value)
+    rules = [
+        (f"at least {minimum:g}", number >= minimum, minimum != -math.inf),
+        (f"at most {maximum:g}", number <= maximum, maximum != math.inf),
+        (f"greater than {above}", above is None or number > above, above is not None),
+        (f"less than {below}", below is None or number < below, below is not None),
+    ]
+    if not math.isfinite(number) or not all(held for _, held, _ in rules):
+        wanted = " and ".join(text for text, _, stated in rules if stated)
+        raise ValueError(
+            f"{name} must be finite{' and ' if wanted else ''}{wanted}; "
+            f"received {name}={value!r}."
+        )
+    return number
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return `value` if it is a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(
+            f"{name} must be True or False; received {name}={value!r} "
+            f"({type(value).__name__})."
+        )
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """Return `value` if it is one of `choices`."""
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(
+            f"{name} must be one of {listed}; received {name}={value!r}."
+        )
+    return value
+
+
+def check_pair(name: str, value: Any, minimum: int = 1) -> Pair:
+    """Return a whole number, or two, as (height, width)."""
+    if is_integer(value):
+        value = (value, value)
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise TypeError(
+            f"{name} must be a whole number or two of them, (height, width); "
+            f"received {name}={value!r}."
+        )
+    height, width = (check_int(name, item, minimum) for item in value)
+    return height, width
+
+
+def check_padding(name: str, value: Any) -> Padding:
+    """Return "same", "valid" or ((top, bottom), (left, right))."""
+    if is_integer(value):
+        amount = check_int(name, value, 0)
+        return (amount, amount), (amount, amount)
+    if isinstance(value, str):
+        return check_choice(name, value, ("same", "valid"))
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        sides = [
+            tuple(check_int(name, item, 0) for item in side)
+            for side in value
+            if isinstance(side, (list, tuple)) and len(side) == 2
+        ]
+        if len(sides) == 2:
+            (top, bottom), (left, right) = sides
+            return (top, bottom), (left, right)
+    raise TypeError(
+        f'{name} must be "same", "valid", a whole number of pixels or '
+        f"((top, bottom), (left, right)); received {name}={value!r}."
+    )
+
+
+def check_image_shape(value: Any) -> tuple[int, int, int]:
+    """Return (height, width, channels), with 1 to 4 channels."""
+    if not isinstance(value, (list, tuple)) or len(value) != 3:
+        raise ValueError(
+            "image_shape must be (height, width, channels); received "
+            f"image_shape={value!r}. Leave out the batch dimension."
+        )
+    height, width = (check_int("image_shape", item, 1) for item in value[:2])
+    if not is_integer(value[2]) or not 1 <= value[2] <= 4:
+        raise ValueError(
+            "image_shape must end in 1 to 4 channels; received "
+            f"image_shape={tuple(value)!r}. Give channels last."
+        )
+    return height, width, int(value[2])
+
+
+def _bounds(minimum: int, maximum: int | None) -> str:
+    if maximum is None:
+        return f"at least {minimum}"
+    return f"from {minimum} to {maximum}"
