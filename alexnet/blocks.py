@@ -1,0 +1,291 @@
+"""ConvBlock: convolution, activation, normalization and pooling in one layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from alexnet import checks
+from alexnet.convolution import GroupedConv2D
+from alexnet.normalization import LocalResponseNormalization
+from alexnet.windows import Window
+
+STAGES = ("conv", "activation", "norm", "pool")
+POOLS = {
+    "max": keras.layers.MaxPooling2D,
+    "average": keras.layers.AveragePooling2D,
+}
+
+
+@keras.saving.register_keras_serializable(package="alexnet")
+class ConvBlock(keras.layers.Layer):
+    """Convolution, activation, normalization and pooling, in a declared order.
+
+    Args:
+        filters: Number of output channels; int >= 1.
+        kernel_size: Height and width of the kernel; one int or two.
+        strides: Strides of the convolution; one int or two.
+        padding: Of the convolution: "same", "valid", a number of pixels, or
+            ((top, bottom), (left, right)).
+        groups: Parts of the channels that do not see each other (the two GPUs
+            of 2012); divides `filters` and the input channels.
+        order: The four stages, each once, as they follow one another.
+        activation: Name or function; None leaves the stage out.
+        norm: None; a dict of `LocalResponseNormalization`'s arguments; or any
+            Keras layer, kept as its serialized configuration.
+        pool: "max", "average" or None.
+        pool_size: Height and width of the pool; one int or two.
+        pool_strides: Strides of the pool; one int or two.
+        pool_padding: "valid" or "same" (which rounds sizes up).
+        use_bias: Whether the convolution adds a bias.
+        kernel_initializer, bias_initializer: Of the convolution.
+        number: Appended to the names of the stages: 1 gives `conv1`, `relu1`,
+            `norm1`, `pool1`. None appends nothing.
+        name, trainable, dtype: As of every Keras layer.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, new_height, new_width, filters)`.
+
+    Attributes:
+        stages: The layers of the block, in order; a stage left out has none.
+        windows: Name and sliding window of the convolution and the pool, in order.
+        smallest_input: The least (height, width) that leaves one pixel.
+
+    Raises:
+        TypeError, ValueError: An argument is of the wrong kind or outside its
+            range, or the input is smaller than `smallest_input`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "same",
+        groups: int = 1,
+        order: Any = STAGES,
+        activation: Any = "relu",
+        norm: Any = None,
+        pool: str | None = "max",
+        pool_size: Any = 3,
+        pool_strides: Any = 2,
+        pool_padding: str = "valid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        number: int | None = None,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        filters = checks.check_int("filters", filters, 1)
+        groups = checks.check_int("groups", groups, 1)
+        if filters % groups:
+            raise ValueError(
+                f"groups must divide filters; received groups={groups} and "
+                f"filters={filters}. Use a multiple of {groups} filters."
+            )
+        conv_window = Window(
+            checks.check_pair("kernel_size", kernel_size),
+            checks.check_pair("strides", strides),
+            checks.check_padding("padding", padding),
+        )
+        if pool is not None:
+            checks.check_choice("pool", pool, tuple(POOLS))
+        pool_window = Window(
+            checks.check_pair("pool_size", pool_size),
+            checks.check_pair("pool_strides", pool_strides),
+            checks.check_choice("pool_padding", pool_padding, ("valid", "same")),
+        )
+        order = _check_order(order)
+        checks.check_bool("use_bias", use_bias)
+        if number is not None:
+            number = checks.check_int("number", number, 1)
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        self.filters = filters
+        self.kernel_size = _plain(kernel_size)
+        self.strides = _plain(strides)
+        self.padding = _plain(padding)
+        self.groups = groups
+        self.order = order
+        self.activation = activation
+        self.norm = _template(norm)
+        self.pool = pool
+        self.pool_size = _plain(pool_size)
+        self.pool_strides = _plain(pool_strides)
+        self.pool_padding = pool_padding
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.number = number
+
+        windows = {"conv": conv_window, "pool": pool_window if pool else None}
+        self.windows = [
+            (self._stage_arguments(stage)["name"], window)
+            for stage in order
+            if (window := windows.get(stage)) is not None
+        ]
+        self.stages = [
+            layer
+            for layer in (self._make_stage(stage, windows) for stage in order)
+            if layer is not None
+        ]
+
+    @property
+    def smallest_input(self) -> checks.Pair:
+        """The least (height, width) that leaves at least one pixel."""
+        return smallest_input([window for _, window in self.windows])
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        shape = tuple(input_shape)
+        self.compute_output_shape(shape)
+        for layer in self.stages:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        outputs = inputs
+        for layer in self.stages:
+            outputs = layer(outputs)
+        return outputs
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        shape = tuple(input_shape)
+        if len(shape) != 4:
+            raise ValueError(
+                "ConvBlock needs an input of shape (batch, height, width, "
+                f"channels); received a shape of {len(shape)} dimensions, {shape}."
+            )
+        channels = shape[3]
+        if channels is None or channels % self.groups:
+            raise ValueError(
+                "groups must divide the number of input channels, which must be "
+                f"known; received groups={self.groups} and an input of shape "
+                f"{shape}."
+            )
+        smallest = self.smallest_input
+        if any(
+            length is not None and length < least
+            for length, least in zip(shape[1:3], smallest, strict=True)
+        ):
+            raise ValueError(
+                f"ConvBlock {self.name!r} needs an input of at least {smallest[0]} "
+                f"by {smallest[1]} pixels, or it has no output; received shape "
+                f"{shape}. Enlarge the images, or use smaller kernels and pools "
+                "or more padding."
+            )
+        for _, window in self.windows:
+            size = window.output_size((shape[1] or 1, shape[2] or 1))
+            shape = (shape[0], shape[1] and size[0], shape[2] and size[1], channels)
+        return (*shape[:3], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "groups": self.groups,
+            "order": self.order,
+            "activation": serialized(self.activation),
+            "norm": self.norm,
+            "pool": self.pool,
+            "pool_size": self.pool_size,
+            "pool_strides": self.pool_strides,
+            "pool_padding": self.pool_padding,
+            "use_bias": self.use_bias,
+            "kernel_initializer": serialized(self.kernel_initializer),
+            "bias_initializer": serialized(self.bias_initializer),
+            "number": self.number,
+        }
+
+    def _make_stage(
+        self, stage: str, windows: dict[str, Window | None]
+    ) -> keras.layers.Layer | None:
+        """Build one stage's layer; None if the block does without it."""
+        window = windows.get(stage)
+        if stage == "conv":
+            assert window is not None
+            return GroupedConv2D(
+                self.filters,
+                *window,
+                groups=self.groups,
+                use_bias=self.use_bias,
+                kernel_initializer=self.kernel_initializer,
+                bias_initializer=self.bias_initializer,
+                **self._stage_arguments("conv"),
+            )
+        if stage == "activation" and self.activation is not None:
+            function = keras.activations.get(self.activation)
+            return keras.layers.Activation(
+                function, **self._stage_arguments(function.__name__)
+            )
+        if stage == "norm" and self.norm is not None:
+            arguments = self._stage_arguments("norm")
+            if "class_name" not in self.norm:
+                return LocalResponseNormalization(
+                    **{"data_format": "channels_last", **self.norm, **arguments}
+                )
+            template = keras.saving.deserialize_keras_object(dict(self.norm))
+            config = {**template.get_config(), "name": arguments["name"]}
+            return type(template).from_config(config)
+        if stage == "pool" and window is not None:
+            return POOLS[self.pool](
+                *window,
+                data_format="channels_last",
+                **self._stage_arguments("pool"),
+            )
+        return None
+
+    def _stage_arguments(self, kind: str) -> dict[str, Any]:
+        suffix = "" if self.number is None else str(self.number)
+        return {"name": f"{kind}{suffix}", "dtype": self.dtype_policy}
+
+
+def smallest_input(windows: list[Window]) -> checks.Pair:
+    """Return the least (height, width) of which `windows`, in turn, leave one pixel."""
+    size = (1, 1)
+    for window in reversed(windows):
+        size = window.smallest_input(size)
+    return size
+
+
+def _check_order(order: Any) -> tuple[str, ...]:
+    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(
+        STAGES
+    ):
+        raise ValueError(
+            f"order must hold each of {', '.join(map(repr, STAGES))} once; received "
+            f"order={order!r}. A stage that the block lacks (norm=None) is named "
+            "all the same."
+        )
+    return tuple(order)
+
+
+def _template(norm: Any) -> Any:
+    """Return the plain-data form of a block's `norm` argument."""
+    if norm is None or isinstance(norm, dict):
+        return norm
+    if isinstance(norm, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(norm)
+    raise TypeError(
+        "norm must be None, a dict of LocalResponseNormalization's arguments or a "
+        f"Keras layer; received norm={norm!r}."
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with lists, as JSON gives them, turned into tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(item) for item in value)
+    return int(value) if checks.is_integer(value) else value
+
+
+def serialized(value: Any) -> Any:
+    if value is None or isinstance(value, (str, dict)):
+        return value
+    return keras.saving.serialize_keras_object(value)

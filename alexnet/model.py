@@ -1,0 +1,431 @@
+"""AlexNet: the functional graph, its taps, presets and hyperparameters."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+from typing import Any, ClassVar
+
+import keras
+
+from alexnet import checks, hyperparameters
+from alexnet.blocks import ConvBlock, serialized, smallest_input
+from alexnet.presets import PRESETS
+
+_PAPER = PRESETS["paper"]["arguments"]
+
+
+@keras.saving.register_keras_serializable(package="alexnet")
+class AlexNet(keras.Model):
+    """An AlexNet: convolutional blocks, dense layers, a classifier.
+
+    The graph is drawn in `__init__` from `keras.Input`, layer by layer: each
+    stage of a block is a layer of its own (`conv1`, `relu1`, `norm1`, `pool1`,
+    ...; dense layers count on: `fc6`, `relu6`, `drop6`, ..., `logits`,
+    `predictions`). Without arguments it is the network of the 2012 paper.
+
+    To change the network, subclass it and override `draw_block` (one block),
+    `draw_head` (everything behind the blocks) or `search_space` (what a search
+    varies). Decorate the subclass with
+    `keras.saving.register_keras_serializable`, and `.keras` files load too.
+
+    Args:
+        image_shape: (height, width, channels) of the input; 1 to 4 channels.
+        num_classes: Number of classes; int >= 1.
+        blocks: The convolutional blocks in order: each a dict of `ConvBlock`'s
+            arguments, or a `ConvBlock`, which is read as such a dict.
+        dense_units: Units of each dense layer behind the blocks; may be empty.
+        dropout: Rate at each dense layer; 0 <= rate < 1.
+        resize: Side, or (height, width), that images are resized to inside the
+            model (bilinear); None leaves them as they are.
+        rescale: Factor of the pixel values inside the model, before anything
+            else, such as 1/255 for a model that takes bytes; None for none.
+        dropout_position: "after" each dense layer's activation (the paper), or
+            "before" the dense layer (torchvision).
+        dense_activation: Name or function; None for linear dense layers.
+        adaptive_pool: None, or the side or (height, width) of an adaptive
+            average pooling before the first dense layer.
+        classifier_activation: "softmax", another name or function; None ends
+            the model at the logits.
+        dense_kernel_initializer, dense_bias_initializer: Of the dense layers.
+        logits_kernel_initializer, logits_bias_initializer: Of the last one.
+        name, trainable, dtype: As of every Keras model; `dtype` may be a policy
+            such as "mixed_bfloat16" and goes to every layer. Resizing, LRN and
+            the classifier's activation are computed in float32 all the same.
+
+    Input shape: `(batch, height, width, channels)`; the presets' value ranges
+        differ.
+    Output shape: `(batch, num_classes)`.
+
+    Raises:
+        TypeError, ValueError: An argument is unknown, of the wrong kind or
+            outside its range, or the images are too small for the blocks.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = PRESETS
+
+    def __init__(
+        self,
+        image_shape: Any = _PAPER["image_shape"],
+        num_classes: int = _PAPER["num_classes"],
+        blocks: Any = _PAPER["blocks"],
+        dense_units: Any = _PAPER["dense_units"],
+        dropout: float = _PAPER["dropout"],
+        resize: Any = None,
+        rescale: float | None = None,
+        dropout_position: str = "after",
+        dense_activation: Any = "relu",
+        adaptive_pool: Any = None,
+        classifier_activation: Any = "softmax",
+        dense_kernel_initializer: Any = "glorot_uniform",
+        dense_bias_initializer: Any = "zeros",
+        logits_kernel_initializer: Any = "glorot_uniform",
+        logits_bias_initializer: Any = "zeros",
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        self.image_shape = checks.check_image_shape(image_shape)
+        self.num_classes = checks.check_int("num_classes", num_classes, 1)
+        self.blocks = _check_blocks(blocks)
+        self.dense_units = _check_units(dense_units)
+        self.dropout = checks.check_float("dropout", dropout, 0, below=1)
+        self.resize = _check_size("resize", resize)
+        self.rescale = (
+            None if rescale is None else checks.check_float("rescale", rescale, above=0)
+        )
+        self.dropout_position = checks.check_choice(
+            "dropout_position", dropout_position, ("after", "before")
+        )
+        self.dense_activation = dense_activation
+        self.adaptive_pool = _check_size("adaptive_pool", adaptive_pool)
+        self.classifier_activation = classifier_activation
+        self.dense_kernel_initializer = dense_kernel_initializer
+        self.dense_bias_initializer = dense_bias_initializer
+        self.logits_kernel_initializer = logits_kernel_initializer
+        self.logits_bias_initializer = logits_bias_initializer
+        self._policy = keras.dtype_policies.get(dtype)
+        self._check_image_size()
+
+        inputs = keras.Input(self.image_shape, name="images", dtype="float32")
+        outputs = inputs
+        if self.rescale is not None:
+            outputs = keras.layers.Rescaling(
+                self.rescale, name="rescale", dtype="float32"
+            )(outputs)
+        if self.resize is not None:
+            outputs = keras.layers.Resizing(
+                *checks.check_pair("resize", self.resize),
+                data_format="channels_last",
+                name="resize",
+                dtype="float32",
+            )(outputs)
+        for number, arguments in enumerate(self.blocks, start=1):
+            outputs = self.draw_block(outputs, number, arguments)
+        outputs = self.draw_head(outputs)
+
+        super().__init__(
+            inputs=inputs,
+            outputs=outputs,
+            name=name,
+            trainable=trainable,
+        )
+        self.dtype_policy = self._policy
+
+    # What a subclass overrides.
+
+    def draw_block(self, inputs: Any, number: int, arguments: dict[str, Any]) -> Any:
+        """Draw one convolutional block and return its output.
+
+        Args:
+            inputs: Symbolic tensor, (batch, height, width, channels).
+            number: 1 for the first block.
+            arguments: The block's entry of `blocks`.
+        """
+        block = ConvBlock(**arguments, number=number, dtype=self._policy)
+        outputs = inputs
+        for layer in block.stages:
+            outputs = layer(outputs)
+        return outputs
+
+    def draw_head(self, inputs: Any) -> Any:
+        """Draw the classifier behind the last block and return the model's output.
+
+        Args:
+            inputs: Symbolic tensor, (batch, height, width, channels).
+        """
+        outputs = inputs
+        if self.adaptive_pool is not None:
+            outputs = keras.layers.AdaptiveAveragePooling2D(
+                checks.check_pair("adaptive_pool", self.adaptive_pool),
+                data_format="channels_last",
+                name="adaptive_pool",
+                dtype=self._policy,
+            )(outputs)
+        outputs = keras.layers.Flatten(
+            data_format="channels_last", name="flatten", dtype=self._policy
+        )(outputs)
+        first = len(self.blocks) + 1
+        for number, units in enumerate(self.dense_units, start=first):
+            outputs = self._draw_dense(outputs, number, units)
+        outputs = keras.layers.Dense(
+            self.num_classes,
+            kernel_initializer=self.logits_kernel_initializer,
+            bias_initializer=self.logits_bias_initializer,
+            name="logits",
+            dtype=self._policy,
+        )(outputs)
+        if self.classifier_activation is None:
+            return outputs
+        return keras.layers.Activation(
+            self.classifier_activation, name="predictions", dtype="float32"
+        )(outputs)
+
+    @classmethod
+    def search_space(
+        cls, hp: Any, image_shape: tuple[int, int, int], **ranges: Any
+    ) -> dict[str, dict[str, Any]]:
+        """Read one point of the search space from `hp`; see `hyperparameters`.
+
+        A subclass narrows the space by passing ranges on, and adds to it by
+        asking `hp` for more and putting the values into the result:
+
+            @classmethod
+            def search_space(cls, hp, image_shape):
+                point = super().search_space(hp, image_shape, num_blocks=(2, 3))
+                point["model"]["dense_activation"] = hp.Choice(
+                    "dense_activation", ["relu", "gelu"]
+                )
+                return point
+
+        Args:
+            hp: Anything with the methods of `keras_tuner.HyperParameters`.
+            image_shape: (height, width, channels) of the images.
+            **ranges: Ranges other than those that follow from the image size.
+
+        Returns:
+            {"model": arguments of the class, "training": settings of training}.
+
+        Raises:
+            TypeError: A range has an unknown name.
+        """
+        return hyperparameters.search_space(hp, image_shape, **ranges)
+
+    # How to get one.
+
+    @classmethod
+    def from_preset(cls, preset: str, **overrides: Any) -> AlexNet:
+        """Build a published network; see `AlexNet.presets`.
+
+        Args:
+            preset: Its name.
+            **overrides: Arguments of the class that replace the preset's.
+
+        Raises:
+            ValueError: There is no such preset.
+            TypeError: There is no such argument.
+        """
+        if preset not in cls.presets:
+            raise ValueError(_unknown("preset", preset, list(cls.presets)))
+        arguments = copy.deepcopy(cls.presets[preset]["arguments"])
+        return cls(**{**arguments, **overrides})
+
+    @classmethod
+    def from_hyperparameters(
+        cls,
+        hp: Any,
+        image_shape: tuple[int, int, int] = (32, 32, 3),
+        num_classes: int = 10,
+        **overrides: Any,
+    ) -> AlexNet:
+        """Build the network at one point of the search space.
+
+        Args:
+            hp: Anything with the methods of `keras_tuner.HyperParameters`.
+            image_shape: (height, width, channels) of the images.
+            num_classes: Number of classes.
+            **overrides: Arguments of the class that replace the point's.
+        """
+        point = cls.search_space(hp, checks.check_image_shape(image_shape))
+        return cls(
+            **{
+                **point["model"],
+                "image_shape": image_shape,
+                "num_classes": num_classes,
+                **overrides,
+            }
+        )
+
+    # What to do with it.
+
+    @property
+    def taps(self) -> dict[str, Any]:
+        """Every layer's output by name, as symbolic tensors, in graph order."""
+        return {
+            layer.name: layer.output
+            for layer in self.layers
+            if not isinstance(layer, keras.layers.InputLayer)
+        }
+
+    def tap(self, name: str) -> keras.Model:
+        """Return a model from the same input to one layer's output.
+
+        It shares its layers, and so its weights, with this one.
+
+        Args:
+            name: One of `taps`, such as "relu3".
+
+        Raises:
+            ValueError: There is no such tap.
+        """
+        taps = self.taps
+        if name not in taps:
+            raise ValueError(_unknown("tap", name, list(taps)))
+        return keras.Model(self.inputs, taps[name], name=f"{self.name}_{name}")
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications of weights in one image's forward pass.
+
+        Each kernel counts once per position that it is applied at: convolutions
+        and dense layers, not biases, activations, normalization and pooling.
+        """
+        total = 0
+        for layer in self.layers:
+            kernel = getattr(layer, "kernel", None)
+            if kernel is not None:
+                positions = math.prod(layer.output.shape[1:-1])
+                total += positions * math.prod(kernel.shape)
+        return total
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "image_shape": self.image_shape,
+            "num_classes": self.num_classes,
+            "blocks": [
+                {key: serialized(value) for key, value in block.items()}
+                for block in self.blocks
+            ],
+            "dense_units": self.dense_units,
+            "dropout": self.dropout,
+            "resize": self.resize,
+            "rescale": self.rescale,
+            "dropout_position": self.dropout_position,
+            "dense_activation": serialized(self.dense_activation),
+            "adaptive_pool": self.adaptive_pool,
+            "classifier_activation": serialized(self.classifier_activation),
+            "dense_kernel_initializer": serialized(self.dense_kernel_initializer),
+            "dense_bias_initializer": serialized(self.dense_bias_initializer),
+            "logits_kernel_initializer": serialized(self.logits_kernel_initializer),
+            "logits_bias_initializer": serialized(self.logits_bias_initializer),
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self._policy),
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> AlexNet:
+        return cls(**config)
+
+    def _draw_dense(self, inputs: Any, number: int, units: int) -> Any:
+        def drop(tensor: Any) -> Any:
+            if self.dropout == 0:
+                return tensor
+            return keras.layers.Dropout(
+                self.dropout, name=f"drop{number}", dtype=self._policy
+            )(tensor)
+
+        outputs = drop(inputs) if self.dropout_position == "before" else inputs
+        outputs = keras.layers.Dense(
+            units,
+            kernel_initializer=self.dense_kernel_initializer,
+            bias_initializer=self.dense_bias_initializer,
+            name=f"fc{number}",
+            dtype=self._policy,
+        )(outputs)
+        if self.dense_activation is not None:
+            function = keras.activations.get(self.dense_activation)
+            outputs = keras.layers.Activation(
+                function, name=f"{function.__name__}{number}", dtype=self._policy
+            )(outputs)
+        return drop(outputs) if self.dropout_position == "after" else outputs
+
+    def _check_image_size(self) -> None:
+        """Refuse images of which the blocks leave nothing."""
+        size = self.image_shape[:2]
+        if self.resize is not None:
+            size = checks.check_pair("resize", self.resize)
+        blocks = [
+            ConvBlock(**arguments, number=number)
+            for number, arguments in enumerate(self.blocks, start=1)
+        ]
+        windows = [window for block in blocks for window in block.windows]
+        least = smallest_input([window for _, window in windows])
+        if size[0] >= least[0] and size[1] >= least[1]:
+            return
+        for name, window in windows:
+            size = window.output_size(size)
+            if min(size) < 1:
+                break
+        given = f"image_shape={self.image_shape}"
+        if self.resize is not None:
+            given = f"resize={self.resize}"
+        raise ValueError(
+            f"{type(self).__name__} needs a height of at least {least[0]} and a "
+            f"width of at least {least[1]} pixels, or {name} has no output; "
+            f"received {given}. Enlarge the images, pass resize={max(least)} or "
+            "more, or use fewer or smaller pools and strides."
+        )
+
+
+def _check_blocks(blocks: Any) -> list[dict[str, Any]]:
+    """Return the blocks as dicts of ConvBlock's arguments."""
+    if not isinstance(blocks, (list, tuple)) or not blocks:
+        raise ValueError(
+            "blocks must be a sequence of at least one dict of ConvBlock's "
+            f"arguments, or of ConvBlocks; received blocks={blocks!r}."
+        )
+    reserved = ("name", "trainable", "dtype", "number")
+    checked = []
+    for number, block in enumerate(blocks, start=1):
+        if isinstance(block, ConvBlock):
+            block = {
+                key: value
+                for key, value in block.get_config().items()
+                if key not in reserved
+            }
+        if not isinstance(block, dict) or any(key in block for key in reserved):
+            raise ValueError(
+                f"block {number} must be a dict of ConvBlock's arguments, other "
+                f"than {', '.join(reserved)}, which the model gives, or a "
+                f"ConvBlock; received {block!r}."
+            )
+        checked.append(dict(block))
+    return checked
+
+
+def _check_units(dense_units: Any) -> tuple[int, ...]:
+    if not isinstance(dense_units, (list, tuple)):
+        raise TypeError(
+            "dense_units must be a sequence of whole numbers, one a dense layer; "
+            f"received dense_units={dense_units!r}. Pass () for none."
+        )
+    return tuple(checks.check_int("dense_units", units, 1) for units in dense_units)
+
+
+def _check_size(name: str, value: Any) -> Any:
+    if value is None or checks.is_integer(value):
+        return value if value is None else checks.check_int(name, value, 1)
+    return checks.check_pair(name, value)
+
+
+def _unknown(kind: str, name: Any, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return (
+        f"There is no {kind} {name!r}.{hint} There are: {', '.join(sorted(known))}."
+    )

@@ -1,0 +1,51 @@
+"""Sizes: what a sliding window leaves of an image, and what it needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from alexnet.checks import Padding, Pair
+
+
+class Window(NamedTuple):
+    """A sliding window over height and width: of a convolution or a pool.
+
+    `padding` is "same" (TensorFlow's: the output is the input divided by the
+    stride, rounded up), "valid" or ((top, bottom), (left, right)) pixels.
+    """
+
+    size: Pair
+    strides: Pair
+    padding: Padding
+
+    def output_size(self, height_width: Pair) -> Pair:
+        """Return the (height, width) left of an image; 0 or less if none is."""
+        height, width = (
+            self._output_length(axis, length)
+            for axis, length in enumerate(height_width)
+        )
+        return height, width
+
+    def smallest_input(self, height_width: Pair = (1, 1)) -> Pair:
+        """Return the smallest (height, width) that leaves at least this much."""
+        height, width = (
+            self._smallest_length(axis, length)
+            for axis, length in enumerate(height_width)
+        )
+        return height, width
+
+    def _pixels_added(self, axis: int) -> int:
+        return 0 if isinstance(self.padding, str) else sum(self.padding[axis])
+
+    def _output_length(self, axis: int, length: int) -> int:
+        stride = self.strides[axis]
+        if self.padding == "same":
+            return -(-length // stride)
+        return (length + self._pixels_added(axis) - self.size[axis]) // stride + 1
+
+    def _smallest_length(self, axis: int, length: int) -> int:
+        stride = self.strides[axis]
+        if self.padding == "same":
+            return (length - 1) * stride + 1
+        needed = (length - 1) * stride + self.size[axis] - self._pixels_added(axis)
+        return max(1, needed)
