@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
 
 from alexnet import checks
+from alexnet.arguments import (
+    check_activation,
+    check_initializer,
+    own_initializer,
+    serialized,
+    tuples,
+)
 from alexnet.convolution import GroupedConv2D
 from alexnet.normalization import LocalResponseNormalization
-from alexnet.windows import Window
+from alexnet.windows import Window, smallest_input
 
 STAGES = ("conv", "activation", "norm", "pool")
 POOLS = {
@@ -31,15 +39,18 @@ class ConvBlock(keras.layers.Layer):
         groups: Parts of the channels that do not see each other (the two GPUs
             of 2012); divides `filters` and the input channels.
         order: The four stages, each once, as they follow one another.
-        activation: Name or function; None leaves the stage out.
-        norm: None; a dict of `LocalResponseNormalization`'s arguments; or any
-            Keras layer, kept as its serialized configuration.
+        activation: Name, or function that has a name; None leaves the stage out.
+        norm: None; a dict of `LocalResponseNormalization`'s arguments; or a
+            Keras layer that keeps the shape, such as `BatchNormalization`: kept
+            as its serialized configuration, of which each block makes a layer of
+            its own, with the dtype policy of the layer given.
         pool: "max", "average" or None.
         pool_size: Height and width of the pool; one int or two.
         pool_strides: Strides of the pool; one int or two.
         pool_padding: "valid" or "same" (which rounds sizes up).
         use_bias: Whether the convolution adds a bias.
-        kernel_initializer, bias_initializer: Of the convolution.
+        kernel_initializer, bias_initializer: Of the convolution; copied, so that
+            blocks that share one do not start with the same values.
         number: Appended to the names of the stages: 1 gives `conv1`, `relu1`,
             `norm1`, `pool1`. None appends nothing.
         name, trainable, dtype: As of every Keras layer.
@@ -100,21 +111,25 @@ class ConvBlock(keras.layers.Layer):
             checks.check_choice("pool_padding", pool_padding, ("valid", "same")),
         )
         order = _check_order(order)
+        check_activation("activation", activation)
+        norm = _template(norm)
+        kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
+        bias_initializer = check_initializer("bias_initializer", bias_initializer)
         checks.check_bool("use_bias", use_bias)
         if number is not None:
             number = checks.check_int("number", number, 1)
         super().__init__(name=name, trainable=trainable, dtype=dtype)
         self.filters = filters
-        self.kernel_size = _plain(kernel_size)
-        self.strides = _plain(strides)
-        self.padding = _plain(padding)
+        self.kernel_size = tuples(kernel_size)
+        self.strides = tuples(strides)
+        self.padding = tuples(padding)
         self.groups = groups
         self.order = order
         self.activation = activation
-        self.norm = _template(norm)
+        self.norm = norm
         self.pool = pool
-        self.pool_size = _plain(pool_size)
-        self.pool_strides = _plain(pool_strides)
+        self.pool_size = tuples(pool_size)
+        self.pool_strides = tuples(pool_strides)
         self.pool_padding = pool_padding
         self.use_bias = use_bias
         self.kernel_initializer = kernel_initializer
@@ -192,7 +207,7 @@ class ConvBlock(keras.layers.Layer):
             "groups": self.groups,
             "order": self.order,
             "activation": serialized(self.activation),
-            "norm": self.norm,
+            "norm": serialized(self.norm),
             "pool": self.pool,
             "pool_size": self.pool_size,
             "pool_strides": self.pool_strides,
@@ -215,8 +230,8 @@ class ConvBlock(keras.layers.Layer):
                 *window,
                 groups=self.groups,
                 use_bias=self.use_bias,
-                kernel_initializer=self.kernel_initializer,
-                bias_initializer=self.bias_initializer,
+                kernel_initializer=own_initializer(self.kernel_initializer),
+                bias_initializer=own_initializer(self.bias_initializer),
                 **self._stage_arguments("conv"),
             )
         if stage == "activation" and self.activation is not None:
@@ -233,7 +248,8 @@ class ConvBlock(keras.layers.Layer):
             template = keras.saving.deserialize_keras_object(dict(self.norm))
             config = {**template.get_config(), "name": arguments["name"]}
             return type(template).from_config(config)
-        if stage == "pool" and window is not None:
+        if stage == "pool" and self.pool is not None:
+            assert window is not None
             return POOLS[self.pool](
                 *window,
                 data_format="channels_last",
@@ -244,14 +260,6 @@ class ConvBlock(keras.layers.Layer):
     def _stage_arguments(self, kind: str) -> dict[str, Any]:
         suffix = "" if self.number is None else str(self.number)
         return {"name": f"{kind}{suffix}", "dtype": self.dtype_policy}
-
-
-def smallest_input(windows: list[Window]) -> checks.Pair:
-    """Return the least (height, width) of which `windows`, in turn, leave one pixel."""
-    size = (1, 1)
-    for window in reversed(windows):
-        size = window.smallest_input(size)
-    return size
 
 
 def _check_order(order: Any) -> tuple[str, ...]:
@@ -266,26 +274,54 @@ def _check_order(order: Any) -> tuple[str, ...]:
     return tuple(order)
 
 
-def _template(norm: Any) -> Any:
+def _template(norm: Any) -> dict[str, Any] | None:
     """Return the plain-data form of a block's `norm` argument."""
-    if norm is None or isinstance(norm, dict):
-        return norm
+    if norm is None:
+        return None
     if isinstance(norm, keras.layers.Layer):
-        return keras.saving.serialize_keras_object(norm)
-    raise TypeError(
-        "norm must be None, a dict of LocalResponseNormalization's arguments or a "
-        f"Keras layer; received norm={norm!r}."
-    )
+        return serialized(norm)
+    if not isinstance(norm, dict):
+        raise TypeError(
+            "norm must be None, a dict of LocalResponseNormalization's arguments or "
+            f"a Keras layer; received norm={norm!r}."
+        )
+    if any(key in norm for key in ("name", "dtype")):
+        raise ValueError(
+            "norm must hold neither name nor dtype, which the block gives; received "
+            f"norm={norm!r}."
+        )
+    return dict(norm)
 
 
-def _plain(value: Any) -> Any:
-    """Return `value` with lists, as JSON gives them, turned into tuples."""
-    if isinstance(value, (list, tuple)):
-        return tuple(_plain(item) for item in value)
-    return int(value) if checks.is_integer(value) else value
+def check_blocks(blocks: Any) -> list[dict[str, Any]]:
+    """Return a model's blocks as dicts of `ConvBlock`'s arguments."""
+    if not isinstance(blocks, (list, tuple)) or not blocks:
+        raise ValueError(
+            "blocks must be a sequence of at least one dict of ConvBlock's "
+            f"arguments, or of ConvBlocks; received blocks={blocks!r}."
+        )
+    return [_check_block(block, number) for number, block in enumerate(blocks, start=1)]
 
 
-def serialized(value: Any) -> Any:
-    if value is None or isinstance(value, (str, dict)):
-        return value
-    return keras.saving.serialize_keras_object(value)
+def _check_block(block: Any, number: int) -> dict[str, Any]:
+    given = ("number", "name", "trainable", "dtype")
+    known = list(inspect.signature(ConvBlock).parameters)
+    if isinstance(block, ConvBlock):
+        config = block.get_config()
+        block = {name: config[name] for name in known if name not in given}
+    if not isinstance(block, dict) or any(name in block for name in given):
+        raise ValueError(
+            f"blocks must hold dicts of ConvBlock's arguments, other than "
+            f"{', '.join(given)}, which the model gives, or ConvBlocks; received "
+            f"{block!r} as block {number}."
+        )
+    for name in block:
+        if name not in known:
+            raise TypeError(
+                checks.unknown("ConvBlock argument", name, known)
+                + f" Received {block!r} as block {number}."
+            )
+    checked = {name: tuples(value) for name, value in block.items()}
+    if "norm" in checked:
+        checked["norm"] = _template(checked["norm"])
+    return checked

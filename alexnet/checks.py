@@ -6,6 +6,7 @@ rule, the argument with the value received, and the remedy.
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 from collections.abc import Collection
@@ -82,23 +83,41 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     """Return `value` if it is one of `choices`."""
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(
-            f"{name} must be one of {listed}; received {name}={value!r}."
-        )
+        raise ValueError(f"{name} must be one of {listed}; received {name}={value!r}.")
     return value
 
 
 def check_pair(name: str, value: Any, minimum: int = 1) -> Pair:
     """Return a whole number, or two, as (height, width)."""
     if is_integer(value):
-        value = (value, value)
+        side = check_int(name, value, minimum)
+        return side, side
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise TypeError(
             f"{name} must be a whole number or two of them, (height, width); "
             f"received {name}={value!r}."
         )
-    height, width = (check_int(name, item, minimum) for item in value)
+    height, width = _check_items(name, value, value, minimum)
     return height, width
+
+
+def check_size(name: str, value: Any) -> int | Pair | None:
+    """Return None, the side of a square, or (height, width)."""
+    if value is None:
+        return None
+    if is_integer(value):
+        return check_int(name, value, 1)
+    return check_pair(name, value)
+
+
+def check_ints(name: str, value: Any, minimum: int = 1) -> tuple[int, ...]:
+    """Return a sequence of whole numbers, which may be empty, as a tuple."""
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(
+            f"{name} must be a sequence of whole numbers; received "
+            f"{name}={value!r}. Pass () for none."
+        )
+    return _check_items(name, value, value, minimum)
 
 
 def check_padding(name: str, value: Any) -> Padding:
@@ -108,15 +127,14 @@ def check_padding(name: str, value: Any) -> Padding:
         return (amount, amount), (amount, amount)
     if isinstance(value, str):
         return check_choice(name, value, ("same", "valid"))
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        sides = [
-            tuple(check_int(name, item, 0) for item in side)
-            for side in value
-            if isinstance(side, (list, tuple)) and len(side) == 2
-        ]
-        if len(sides) == 2:
-            (top, bottom), (left, right) = sides
-            return (top, bottom), (left, right)
+    if (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(isinstance(side, (list, tuple)) and len(side) == 2 for side in value)
+    ):
+        sides = [item for side in value for item in side]
+        top, bottom, left, right = _check_items(name, value, sides, 0)
+        return (top, bottom), (left, right)
     raise TypeError(
         f'{name} must be "same", "valid", a whole number of pixels or '
         f"((top, bottom), (left, right)); received {name}={value!r}."
@@ -130,13 +148,42 @@ def check_image_shape(value: Any) -> tuple[int, int, int]:
             "image_shape must be (height, width, channels); received "
             f"image_shape={value!r}. Leave out the batch dimension."
         )
-    height, width = (check_int("image_shape", item, 1) for item in value[:2])
+    if not all(is_integer(item) and item >= 1 for item in value[:2]):
+        raise ValueError(
+            "image_shape must begin with a height and a width of at least 1 pixel; "
+            f"received image_shape={tuple(value)!r}."
+        )
+    height, width = (int(item) for item in value[:2])
     if not is_integer(value[2]) or not 1 <= value[2] <= 4:
         raise ValueError(
             "image_shape must end in 1 to 4 channels; received "
             f"image_shape={tuple(value)!r}. Give channels last."
         )
     return height, width, int(value[2])
+
+
+def unknown(kind: str, name: Any, known: Collection[str]) -> str:
+    """Return the message of an error about a name that is none of `known`."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"There is no {kind} {name!r}.{hint} There are: {', '.join(sorted(known))}."
+
+
+def _check_items(
+    name: str, value: Any, items: Collection[Any], minimum: int
+) -> tuple[int, ...]:
+    """Return `items`, which make up `value`, as ints of at least `minimum`."""
+    for item in items:
+        if not is_integer(item):
+            raise TypeError(
+                f"{name} must hold whole numbers; received {name}={value!r}."
+            )
+        if item < minimum:
+            raise ValueError(
+                f"{name} must hold numbers of at least {minimum}; received "
+                f"{name}={value!r}."
+            )
+    return tuple(int(item) for item in items)
 
 
 def _bounds(minimum: int, maximum: int | None) -> str:

@@ -34,7 +34,8 @@ class GroupedConv2D(keras.layers.Conv2D):
     Output shape: `(batch, new_height, new_width, filters)`.
 
     Raises:
-        ValueError: `groups` does not divide the filters or the input channels.
+        ValueError: `groups` does not divide the filters or the input channels;
+            or `data_format` or `dilation_rate` is given another value.
     """
 
     def __init__(
@@ -49,6 +50,10 @@ class GroupedConv2D(keras.layers.Conv2D):
         padding = checks.check_padding("padding", padding)
         data_format = kwargs.pop("data_format", "channels_last")
         checks.check_choice("data_format", data_format, ("channels_last",))
+        dilation_rate = checks.check_pair(
+            "dilation_rate", kwargs.pop("dilation_rate", 1)
+        )
+        checks.check_choice("dilation_rate", dilation_rate, ((1, 1),))
         super().__init__(
             filters,
             kernel_size,

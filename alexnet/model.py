@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from typing import Any, ClassVar
 
 import keras
 
 from alexnet import checks, hyperparameters
-from alexnet.blocks import ConvBlock, serialized, smallest_input
+from alexnet.arguments import (
+    check_activation,
+    check_initializer,
+    own_initializer,
+    serialized,
+)
+from alexnet.blocks import ConvBlock, check_blocks
 from alexnet.presets import PRESETS
+from alexnet.windows import first_empty, smallest_input
 
 _PAPER = PRESETS["paper"]["arguments"]
 
@@ -23,7 +29,8 @@ class AlexNet(keras.Model):
     The graph is drawn in `__init__` from `keras.Input`, layer by layer: each
     stage of a block is a layer of its own (`conv1`, `relu1`, `norm1`, `pool1`,
     ...; dense layers count on: `fc6`, `relu6`, `drop6`, ..., `logits`,
-    `predictions`). Without arguments it is the network of the 2012 paper.
+    `predictions`). Without arguments it has the layers of the 2012 paper;
+    `from_preset("paper")` also gives the dense layers their first weights.
 
     To change the network, subclass it and override `draw_block` (one block),
     `draw_head` (everything behind the blocks) or `search_space` (what a search
@@ -43,12 +50,14 @@ class AlexNet(keras.Model):
             else, such as 1/255 for a model that takes bytes; None for none.
         dropout_position: "after" each dense layer's activation (the paper), or
             "before" the dense layer (torchvision).
-        dense_activation: Name or function; None for linear dense layers.
+        dense_activation: Name, or function that has a name; None for linear
+            dense layers.
         adaptive_pool: None, or the side or (height, width) of an adaptive
             average pooling before the first dense layer.
         classifier_activation: "softmax", another name or function; None ends
             the model at the logits.
-        dense_kernel_initializer, dense_bias_initializer: Of the dense layers.
+        dense_kernel_initializer, dense_bias_initializer: Of the dense layers;
+            copied for each of them.
         logits_kernel_initializer, logits_bias_initializer: Of the last one.
         name, trainable, dtype: As of every Keras model; `dtype` may be a policy
             such as "mixed_bfloat16" and goes to every layer. Resizing, LRN and
@@ -89,23 +98,33 @@ class AlexNet(keras.Model):
     ) -> None:
         self.image_shape = checks.check_image_shape(image_shape)
         self.num_classes = checks.check_int("num_classes", num_classes, 1)
-        self.blocks = _check_blocks(blocks)
-        self.dense_units = _check_units(dense_units)
+        self.blocks = check_blocks(blocks)
+        self.dense_units = checks.check_ints("dense_units", dense_units)
         self.dropout = checks.check_float("dropout", dropout, 0, below=1)
-        self.resize = _check_size("resize", resize)
+        self.resize = checks.check_size("resize", resize)
         self.rescale = (
             None if rescale is None else checks.check_float("rescale", rescale, above=0)
         )
         self.dropout_position = checks.check_choice(
             "dropout_position", dropout_position, ("after", "before")
         )
-        self.dense_activation = dense_activation
-        self.adaptive_pool = _check_size("adaptive_pool", adaptive_pool)
-        self.classifier_activation = classifier_activation
-        self.dense_kernel_initializer = dense_kernel_initializer
-        self.dense_bias_initializer = dense_bias_initializer
-        self.logits_kernel_initializer = logits_kernel_initializer
-        self.logits_bias_initializer = logits_bias_initializer
+        self.dense_activation = check_activation("dense_activation", dense_activation)
+        self.adaptive_pool = checks.check_size("adaptive_pool", adaptive_pool)
+        self.classifier_activation = check_activation(
+            "classifier_activation", classifier_activation
+        )
+        self.dense_kernel_initializer = check_initializer(
+            "dense_kernel_initializer", dense_kernel_initializer
+        )
+        self.dense_bias_initializer = check_initializer(
+            "dense_bias_initializer", dense_bias_initializer
+        )
+        self.logits_kernel_initializer = check_initializer(
+            "logits_kernel_initializer", logits_kernel_initializer
+        )
+        self.logits_bias_initializer = check_initializer(
+            "logits_bias_initializer", logits_bias_initializer
+        )
         self._policy = keras.dtype_policies.get(dtype)
         self._check_image_size()
 
@@ -172,8 +191,8 @@ class AlexNet(keras.Model):
             outputs = self._draw_dense(outputs, number, units)
         outputs = keras.layers.Dense(
             self.num_classes,
-            kernel_initializer=self.logits_kernel_initializer,
-            bias_initializer=self.logits_bias_initializer,
+            kernel_initializer=own_initializer(self.logits_kernel_initializer),
+            bias_initializer=own_initializer(self.logits_bias_initializer),
             name="logits",
             dtype=self._policy,
         )(outputs)
@@ -228,7 +247,7 @@ class AlexNet(keras.Model):
             TypeError: There is no such argument.
         """
         if preset not in cls.presets:
-            raise ValueError(_unknown("preset", preset, list(cls.presets)))
+            raise ValueError(checks.unknown("preset", preset, cls.presets))
         arguments = copy.deepcopy(cls.presets[preset]["arguments"])
         return cls(**{**arguments, **overrides})
 
@@ -282,7 +301,7 @@ class AlexNet(keras.Model):
         """
         taps = self.taps
         if name not in taps:
-            raise ValueError(_unknown("tap", name, list(taps)))
+            raise ValueError(checks.unknown("tap", name, taps))
         return keras.Model(self.inputs, taps[name], name=f"{self.name}_{name}")
 
     @property
@@ -301,13 +320,13 @@ class AlexNet(keras.Model):
         return total
 
     def get_config(self) -> dict[str, Any]:
+        """Return every argument and, if some layers alone are frozen, their names."""
+        frozen = [layer.name for layer in self.layers if not layer.trainable]
         return {
+            **({"frozen_layers": frozen} if frozen and self.trainable else {}),
             "image_shape": self.image_shape,
             "num_classes": self.num_classes,
-            "blocks": [
-                {key: serialized(value) for key, value in block.items()}
-                for block in self.blocks
-            ],
+            "blocks": [serialized(dict(block)) for block in self.blocks],
             "dense_units": self.dense_units,
             "dropout": self.dropout,
             "resize": self.resize,
@@ -326,10 +345,13 @@ class AlexNet(keras.Model):
         }
 
     @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> AlexNet:
-        return cls(**config)
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AlexNet:
+        config = dict(config)
+        frozen = config.pop("frozen_layers", ())
+        model = cls(**config)
+        for name in frozen:
+            model.get_layer(name).trainable = False
+        return model
 
     def _draw_dense(self, inputs: Any, number: int, units: int) -> Any:
         def drop(tensor: Any) -> Any:
@@ -342,8 +364,8 @@ class AlexNet(keras.Model):
         outputs = drop(inputs) if self.dropout_position == "before" else inputs
         outputs = keras.layers.Dense(
             units,
-            kernel_initializer=self.dense_kernel_initializer,
-            bias_initializer=self.dense_bias_initializer,
+            kernel_initializer=own_initializer(self.dense_kernel_initializer),
+            bias_initializer=own_initializer(self.dense_bias_initializer),
             name=f"fc{number}",
             dtype=self._policy,
         )(outputs)
@@ -364,68 +386,16 @@ class AlexNet(keras.Model):
             for number, arguments in enumerate(self.blocks, start=1)
         ]
         windows = [window for block in blocks for window in block.windows]
-        least = smallest_input([window for _, window in windows])
-        if size[0] >= least[0] and size[1] >= least[1]:
+        empty = first_empty(windows, size)
+        if empty is None:
             return
-        for name, window in windows:
-            size = window.output_size(size)
-            if min(size) < 1:
-                break
+        least = smallest_input([window for _, window in windows])
         given = f"image_shape={self.image_shape}"
         if self.resize is not None:
             given = f"resize={self.resize}"
         raise ValueError(
             f"{type(self).__name__} needs a height of at least {least[0]} and a "
-            f"width of at least {least[1]} pixels, or {name} has no output; "
+            f"width of at least {least[1]} pixels, or {empty} has no output; "
             f"received {given}. Enlarge the images, pass resize={max(least)} or "
             "more, or use fewer or smaller pools and strides."
         )
-
-
-def _check_blocks(blocks: Any) -> list[dict[str, Any]]:
-    """Return the blocks as dicts of ConvBlock's arguments."""
-    if not isinstance(blocks, (list, tuple)) or not blocks:
-        raise ValueError(
-            "blocks must be a sequence of at least one dict of ConvBlock's "
-            f"arguments, or of ConvBlocks; received blocks={blocks!r}."
-        )
-    reserved = ("name", "trainable", "dtype", "number")
-    checked = []
-    for number, block in enumerate(blocks, start=1):
-        if isinstance(block, ConvBlock):
-            block = {
-                key: value
-                for key, value in block.get_config().items()
-                if key not in reserved
-            }
-        if not isinstance(block, dict) or any(key in block for key in reserved):
-            raise ValueError(
-                f"block {number} must be a dict of ConvBlock's arguments, other "
-                f"than {', '.join(reserved)}, which the model gives, or a "
-                f"ConvBlock; received {block!r}."
-            )
-        checked.append(dict(block))
-    return checked
-
-
-def _check_units(dense_units: Any) -> tuple[int, ...]:
-    if not isinstance(dense_units, (list, tuple)):
-        raise TypeError(
-            "dense_units must be a sequence of whole numbers, one a dense layer; "
-            f"received dense_units={dense_units!r}. Pass () for none."
-        )
-    return tuple(checks.check_int("dense_units", units, 1) for units in dense_units)
-
-
-def _check_size(name: str, value: Any) -> Any:
-    if value is None or checks.is_integer(value):
-        return value if value is None else checks.check_int(name, value, 1)
-    return checks.check_pair(name, value)
-
-
-def _unknown(kind: str, name: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return (
-        f"There is no {kind} {name!r}.{hint} There are: {', '.join(sorted(known))}."
-    )

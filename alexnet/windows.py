@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from alexnet.checks import Padding, Pair
@@ -49,3 +50,20 @@ class Window(NamedTuple):
             return (length - 1) * stride + 1
         needed = (length - 1) * stride + self.size[axis] - self._pixels_added(axis)
         return max(1, needed)
+
+
+def smallest_input(windows: Sequence[Window]) -> Pair:
+    """Return the least (height, width) of which `windows`, in turn, leave one pixel."""
+    size = (1, 1)
+    for window in reversed(windows):
+        size = window.smallest_input(size)
+    return size
+
+
+def first_empty(windows: Sequence[tuple[str, Window]], size: Pair) -> str | None:
+    """Return the name of the first window that leaves nothing of an image, if any."""
+    for name, window in windows:
+        size = window.output_size(size)
+        if min(size) < 1:
+            return name
+    return None

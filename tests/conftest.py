@@ -1,0 +1,21 @@
+"""Seeds and Hypothesis profiles of all tests."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Building a network takes longer than Hypothesis likes an example to.
+_SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=25, derandomize=True, **_SLOW)
+settings.register_profile("thorough", max_examples=500, **_SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    """Start every test from the same random state."""
+    keras.utils.set_random_seed(2012)

@@ -1,0 +1,125 @@
+"""Hypothesis strategies, shared by all tests; every value is valid as drawn."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import keras_tuner
+from hypothesis import strategies as st
+
+STAGES = ("conv", "activation", "norm", "pool")
+
+
+def pairs(least, most):
+    """One whole number, or two."""
+    whole = st.integers(least, most)
+    return whole | st.tuples(whole, whole)
+
+
+def paddings():
+    sides = st.tuples(st.integers(0, 3), st.integers(0, 3))
+    return (
+        st.sampled_from(["same", "valid"]) | st.integers(0, 3) | st.tuples(sides, sides)
+    )
+
+
+@st.composite
+def lrn_arguments(draw, groups=(1,)):
+    """Arguments of `LocalResponseNormalization` that change values visibly."""
+    return {
+        "depth_radius": draw(st.integers(0, 6)),
+        "bias": draw(st.floats(0.5, 4)),
+        "alpha": draw(st.floats(0, 2)),
+        "beta": draw(st.sampled_from([0.0, 0.5, 0.75, 1.0, 1.3])),
+        "groups": draw(st.sampled_from(groups)),
+    }
+
+
+@st.composite
+def block_arguments(draw):
+    """Every argument of `ConvBlock` that a model's `blocks` may hold."""
+    groups = draw(st.integers(1, 3))
+    return {
+        "filters": groups * draw(st.integers(1, 3)),
+        "kernel_size": draw(pairs(1, 5)),
+        "strides": draw(pairs(1, 4)),
+        "padding": draw(paddings()),
+        "groups": groups,
+        "order": tuple(draw(st.permutations(STAGES))),
+        "activation": draw(st.sampled_from([None, "relu", "tanh", "sigmoid"])),
+        "norm": draw(st.none() | lrn_arguments(groups=(1, groups))),
+        "pool": draw(st.sampled_from([None, "max", "average"])),
+        "pool_size": draw(pairs(1, 4)),
+        "pool_strides": draw(pairs(1, 4)),
+        "pool_padding": draw(st.sampled_from(["valid", "same"])),
+        "use_bias": draw(st.booleans()),
+        "kernel_initializer": "glorot_normal",
+        "bias_initializer": draw(st.sampled_from(["zeros", "ones"])),
+    }
+
+
+@st.composite
+def model_arguments(draw):
+    """Arguments of a small `AlexNet`; images are as large as its blocks need."""
+    from alexnet import ConvBlock
+    from alexnet.windows import smallest_input
+
+    blocks = [
+        {**block, "groups": 1, "norm": block["norm"] and {**block["norm"], "groups": 1}}
+        for block in draw(st.lists(block_arguments(), min_size=1, max_size=3))
+    ]
+    height, width = smallest_input(
+        [window for block in blocks for _, window in ConvBlock(**block).windows]
+    )
+    size = (height + draw(st.integers(0, 5)), width + draw(st.integers(0, 5)))
+    resize = draw(st.none() | st.just(size))
+    return {
+        "image_shape": (
+            *((draw(st.integers(1, 9)), draw(st.integers(1, 9))) if resize else size),
+            draw(st.integers(1, 4)),
+        ),
+        "num_classes": draw(st.integers(1, 5)),
+        "blocks": blocks,
+        "dense_units": tuple(draw(st.lists(st.integers(1, 5), max_size=3))),
+        "dropout": draw(st.sampled_from([0.0, 0.5])),
+        "resize": resize,
+        "rescale": draw(st.sampled_from([None, 1 / 255])),
+        "dropout_position": draw(st.sampled_from(["after", "before"])),
+        "dense_activation": draw(st.sampled_from([None, "relu", "gelu"])),
+        "adaptive_pool": draw(st.none() | pairs(1, 3)),
+        "classifier_activation": draw(st.sampled_from([None, "softmax", "sigmoid"])),
+        "dense_kernel_initializer": "he_normal",
+        "dense_bias_initializer": "ones",
+        "logits_kernel_initializer": "he_uniform",
+        "logits_bias_initializer": "ones",
+    }
+
+
+def image_shapes(most=256):
+    """Shapes of the images that a search takes."""
+    side = st.integers(8, most)
+    return st.tuples(side, side, st.integers(1, 4))
+
+
+class RandomHyperParameters(keras_tuner.HyperParameters):
+    """Hyperparameters that take a random value when they are first asked for.
+
+    Inactive ones stay inactive: KerasTuner then gives None.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.random = random.Random(seed)
+
+    def _retrieve(self, hp: Any) -> Any:
+        is_new = not self._exists(hp.name, hp.conditions)
+        value = super()._retrieve(hp)
+        if is_new and self.is_active(hp):
+            value = self.values[hp.name] = hp.random_sample(self.random.random())
+        return value
+
+
+def points():
+    """Random points of whichever space asks."""
+    return st.integers(0, 2**32 - 1).map(RandomHyperParameters)
