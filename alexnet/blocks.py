@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import keras
@@ -112,7 +111,7 @@ class ConvBlock(keras.layers.Layer):
         )
         order = _check_order(order)
         check_activation("activation", activation)
-        norm = _template(norm)
+        norm = norm_template(norm)
         kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
         bias_initializer = check_initializer("bias_initializer", bias_initializer)
         checks.check_bool("use_bias", use_bias)
@@ -274,8 +273,8 @@ def _check_order(order: Any) -> tuple[str, ...]:
     return tuple(order)
 
 
-def _template(norm: Any) -> dict[str, Any] | None:
-    """Return the plain-data form of a block's `norm` argument."""
+def norm_template(norm: Any) -> dict[str, Any] | None:
+    """Return the plain data that stands for a block's `norm` argument."""
     if norm is None:
         return None
     if isinstance(norm, keras.layers.Layer):
@@ -291,37 +290,3 @@ def _template(norm: Any) -> dict[str, Any] | None:
             f"norm={norm!r}."
         )
     return dict(norm)
-
-
-def check_blocks(blocks: Any) -> list[dict[str, Any]]:
-    """Return a model's blocks as dicts of `ConvBlock`'s arguments."""
-    if not isinstance(blocks, (list, tuple)) or not blocks:
-        raise ValueError(
-            "blocks must be a sequence of at least one dict of ConvBlock's "
-            f"arguments, or of ConvBlocks; received blocks={blocks!r}."
-        )
-    return [_check_block(block, number) for number, block in enumerate(blocks, start=1)]
-
-
-def _check_block(block: Any, number: int) -> dict[str, Any]:
-    given = ("number", "name", "trainable", "dtype")
-    known = list(inspect.signature(ConvBlock).parameters)
-    if isinstance(block, ConvBlock):
-        config = block.get_config()
-        block = {name: config[name] for name in known if name not in given}
-    if not isinstance(block, dict) or any(name in block for name in given):
-        raise ValueError(
-            f"blocks must hold dicts of ConvBlock's arguments, other than "
-            f"{', '.join(given)}, which the model gives, or ConvBlocks; received "
-            f"{block!r} as block {number}."
-        )
-    for name in block:
-        if name not in known:
-            raise TypeError(
-                checks.unknown("ConvBlock argument", name, known)
-                + f" Received {block!r} as block {number}."
-            )
-    checked = {name: tuples(value) for name, value in block.items()}
-    if "norm" in checked:
-        checked["norm"] = _template(checked["norm"])
-    return checked

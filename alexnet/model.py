@@ -15,9 +15,9 @@ from alexnet.arguments import (
     own_initializer,
     serialized,
 )
-from alexnet.blocks import ConvBlock, check_blocks
+from alexnet.blocks import ConvBlock
 from alexnet.presets import PRESETS
-from alexnet.windows import first_empty, smallest_input
+from alexnet.stack import check_blocks, check_image_size
 
 _PAPER = PRESETS["paper"]["arguments"]
 
@@ -126,7 +126,16 @@ class AlexNet(keras.Model):
             "logits_bias_initializer", logits_bias_initializer
         )
         self._policy = keras.dtype_policies.get(dtype)
-        self._check_image_size()
+        check_image_size(
+            type(self).__name__,
+            self.blocks,
+            self.image_shape[:2]
+            if self.resize is None
+            else checks.check_pair("resize", self.resize),
+            f"image_shape={self.image_shape}"
+            if self.resize is None
+            else f"resize={self.resize}",
+        )
 
         inputs = keras.Input(self.image_shape, name="images", dtype="float32")
         outputs = inputs
@@ -302,7 +311,7 @@ class AlexNet(keras.Model):
         taps = self.taps
         if name not in taps:
             raise ValueError(checks.unknown("tap", name, taps))
-        return keras.Model(self.inputs, taps[name], name=f"{self.name}_{name}")
+        return keras.Model(self.input, taps[name], name=f"{self.name}_{name}")
 
     @property
     def multiply_adds(self) -> int:
@@ -375,27 +384,3 @@ class AlexNet(keras.Model):
                 function, name=f"{function.__name__}{number}", dtype=self._policy
             )(outputs)
         return drop(outputs) if self.dropout_position == "after" else outputs
-
-    def _check_image_size(self) -> None:
-        """Refuse images of which the blocks leave nothing."""
-        size = self.image_shape[:2]
-        if self.resize is not None:
-            size = checks.check_pair("resize", self.resize)
-        blocks = [
-            ConvBlock(**arguments, number=number)
-            for number, arguments in enumerate(self.blocks, start=1)
-        ]
-        windows = [window for block in blocks for window in block.windows]
-        empty = first_empty(windows, size)
-        if empty is None:
-            return
-        least = smallest_input([window for _, window in windows])
-        given = f"image_shape={self.image_shape}"
-        if self.resize is not None:
-            given = f"resize={self.resize}"
-        raise ValueError(
-            f"{type(self).__name__} needs a height of at least {least[0]} and a "
-            f"width of at least {least[1]} pixels, or {empty} has no output; "
-            f"received {given}. Enlarge the images, pass resize={max(least)} or "
-            "more, or use fewer or smaller pools and strides."
-        )

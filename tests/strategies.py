@@ -8,6 +8,9 @@ from typing import Any
 import keras_tuner
 from hypothesis import strategies as st
 
+from alexnet.checks import check_padding, check_pair
+from alexnet.windows import Window, smallest_input
+
 STAGES = ("conv", "activation", "norm", "pool")
 
 
@@ -59,18 +62,34 @@ def block_arguments(draw):
     }
 
 
+def windows(block):
+    """List the windows of a block, given by its arguments, in order."""
+    by_stage = {
+        "conv": Window(
+            check_pair("kernel_size", block["kernel_size"]),
+            check_pair("strides", block["strides"]),
+            check_padding("padding", block["padding"]),
+        ),
+        "pool": Window(
+            check_pair("pool_size", block["pool_size"]),
+            check_pair("pool_strides", block["pool_strides"]),
+            block["pool_padding"],
+        ),
+    }
+    if block["pool"] is None:
+        del by_stage["pool"]
+    return [by_stage[stage] for stage in block["order"] if stage in by_stage]
+
+
 @st.composite
 def model_arguments(draw):
     """Arguments of a small `AlexNet`; images are as large as its blocks need."""
-    from alexnet import ConvBlock
-    from alexnet.windows import smallest_input
-
     blocks = [
         {**block, "groups": 1, "norm": block["norm"] and {**block["norm"], "groups": 1}}
         for block in draw(st.lists(block_arguments(), min_size=1, max_size=3))
     ]
     height, width = smallest_input(
-        [window for block in blocks for _, window in ConvBlock(**block).windows]
+        [window for block in blocks for window in windows(block)]
     )
     size = (height + draw(st.integers(0, 5)), width + draw(st.integers(0, 5)))
     resize = draw(st.none() | st.just(size))
@@ -79,7 +98,7 @@ def model_arguments(draw):
             *((draw(st.integers(1, 9)), draw(st.integers(1, 9))) if resize else size),
             draw(st.integers(1, 4)),
         ),
-        "num_classes": draw(st.integers(1, 5)),
+        "num_classes": draw(st.integers(2, 5)),
         "blocks": blocks,
         "dense_units": tuple(draw(st.lists(st.integers(1, 5), max_size=3))),
         "dropout": draw(st.sampled_from([0.0, 0.5])),
