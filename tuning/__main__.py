@@ -1,0 +1,282 @@
+"""Command line: search, status, best, space."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tuning.settings import TUNERS, SearchSettings
+from tuning.store import Store, StoreError, read_json
+
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return the exit status.
+
+    0: done. 1: it cannot be done, and the message says why. 2: the command line
+    is wrong. 130: interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _search(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    store = Store(settings.directory or "")
+    store.create()
+    _redirect_native_messages(store.native_log_file)
+    # What stops services stops a search as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from tuning.search import run_search
+
+    try:
+        result = run_search(settings)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        command = shlex.join(["python", "-m", "tuning", *sys.argv[1:]])
+        print(
+            f"\nStopped. What has ended is in {settings.directory}; the same command "
+            f"resumes:\n  {command}",
+            flush=True,
+        )
+        # TensorFlow's threads may be in the middle of a step; do not wait for them.
+        os._exit(INTERRUPTED)
+    print(f"\n{result.leaderboard}\n")
+    print(
+        f"Best: trial {result.trial} with {settings.objective} {result.score:.4f} "
+        f"({result.reloaded_score:.4f} after saving and loading).\n"
+        f"  model            {result.directory}/best/model.keras\n"
+        f"  hyperparameters  {result.directory}/best/hyperparameters.json\n"
+        f"  every trial      {result.directory}/results.csv"
+    )
+    if abs(result.score - result.reloaded_score) > 1e-6:
+        print(
+            "Warning: the saved model's score is not the one that its trial "
+            "reported; the data or the device may have changed.",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from tuning.results import leaderboard, read_results
+
+    settings, store = _stored(options.directory)
+    rows = read_results(store)
+    counts = [
+        f"{sum(row['status'] == status for row in rows)} {status.lower()}"
+        for status in ("COMPLETED", "FAILED", "RUNNING")
+    ]
+    print(
+        f"{settings['tuner']} search on {settings['data']}: {len(rows)} of "
+        f"{settings['trials']} trials begun; {', '.join(counts)}\n"
+    )
+    print(leaderboard(rows, settings["objective"], options.top))
+    for row in rows:
+        if row["status"] == "FAILED":
+            print(f"\ntrial {row['trial']} failed:")
+            print(store.error_file(row["trial"]).read_text().strip().splitlines()[-1])
+    return 0
+
+
+def _best(options: argparse.Namespace) -> int:
+    from tuning.results import ranked, read_results
+
+    settings, store = _stored(options.directory)
+    best = next(iter(ranked(read_results(store), settings["objective"])), None)
+    if best is None:
+        raise ValueError(
+            f"A search must have completed a trial; received {store.root}, where "
+            "none has. Wait for one, or see `python -m tuning status`."
+        )
+    print(f"trial {best['trial']}: {settings['objective']} {best['score']}")
+    for name, value in best["hyperparameters"].items():
+        print(f"  {name:24} {value}")
+    if store.best_model_file.exists():
+        print(
+            "\nUse it:\n  import alexnet, keras\n"
+            f"  model = keras.saving.load_model({str(store.best_model_file)!r})"
+        )
+    else:
+        print("\nThe model is written when the search ends.")
+    return 0
+
+
+def _space(options: argparse.Namespace) -> int:
+    _redirect_native_messages(Path(os.devnull))
+    from tuning.hypermodel import HyperAlexNet
+    from tuning.oracles import make_space
+
+    settings = SearchSettings(model=options.model, tune=_patterns(options.tune))
+    model = settings.load_model_class()
+    space = make_space(HyperAlexNet(options.image_shape, 10, model), settings.tune)
+    rows = [("hyperparameter", "values", "default", "only if")]
+    for entry in space.space:
+        conditions = " and ".join(
+            f"{condition.name} is {' or '.join(map(str, condition.values))}"
+            for condition in entry.conditions
+        )
+        rows.append((entry.name, _values(entry), f"{entry.default}", conditions))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _values(entry: Any) -> str:
+    if hasattr(entry, "min_value"):
+        scale = " (log)" if entry.sampling == "log" else ""
+        return f"{entry.min_value:g} to {entry.max_value:g}{scale}"
+    return ", ".join(map(str, entry.values))
+
+
+def _stored(directory: str) -> tuple[dict[str, Any], Any]:
+    store = Store(directory)
+    if not store.settings_file.exists():
+        raise StoreError(
+            f"The directory must hold a search; received {directory}, which has no "
+            "search.json. Name the --directory that the search was started with."
+        )
+    return read_json(store.settings_file), store
+
+
+def _settings(options: argparse.Namespace) -> SearchSettings:
+    given = {name: getattr(options, name) for name in DEFAULTS}
+    given["tune"] = _patterns(options.tune)
+    if options.image_size and len(options.image_size) == 1:
+        given["image_size"] = options.image_size[0]
+    return SearchSettings(**given)
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _redirect_native_messages(file: Path) -> None:
+    """Send what compiled libraries print to a file; Python's own errors stay here.
+
+    TensorFlow reports its start in a dozen lines that no setting turns off.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with file.open("ab") as stream:
+        os.dup2(stream.fileno(), 2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tuning",
+        description="Search the hyperparameters of an AlexNet on your images: "
+        "KerasTuner decides what to try, Ray runs the trials.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    search = commands.add_parser(
+        "search",
+        help="run a search, or resume the one in --directory",
+        description="Run a search, or resume the one in --directory. Without "
+        "options: 12 random trials on scikit-learn's handwritten digits.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    search.set_defaults(run=_search)
+    _add_search_options(search)
+
+    status = commands.add_parser("status", help="show how far a search has come")
+    status.set_defaults(run=_status)
+    status.add_argument("directory", help="the search's --directory")
+    status.add_argument("--top", type=int, default=10, help="trials to list")
+
+    best = commands.add_parser("best", help="show the best trial of a search")
+    best.set_defaults(run=_best)
+    best.add_argument("directory", help="the search's --directory")
+
+    space = commands.add_parser("space", help="list the hyperparameters")
+    space.set_defaults(run=_space)
+    space.add_argument(
+        "--image-shape",
+        nargs=3,
+        type=int,
+        default=(32, 32, 3),
+        metavar=("HEIGHT", "WIDTH", "CHANNELS"),
+        help="of the images: the ranges follow from it (default: 32 32 3)",
+    )
+    _add_model_options(space)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default=DEFAULTS["model"],
+        metavar="MODULE:CLASS",
+        help="AlexNet or a subclass of yours",
+    )
+    parser.add_argument(
+        "--tune",
+        default="",
+        metavar="NAMES",
+        help="hyperparameters that vary, separated by commas, * allowed; the others "
+        "stay at their defaults (all vary if not given)",
+    )
+
+
+def _add_search_options(search: argparse.ArgumentParser) -> None:
+    def add(name: str, help_text: str, **options: Any) -> None:
+        default = DEFAULTS[name]
+        if default is not None:
+            options = {"type": type(default), **options}
+        flag = "--" + name.replace("_", "-")
+        search.add_argument(flag, default=default, help=help_text, **options)
+
+    add(
+        "data",
+        "digits, mnist, fashion_mnist, cifar10, cifar100, a folder of class folders, "
+        "or an .npz file with x and y",
+    )
+    add("tuner", "how points are chosen", choices=TUNERS)
+    add("trials", "points to try")
+    add("epochs", "epochs of a trial; with hyperband of the longest")
+    add("directory", "where the search lives; runs/ and the data's name if not given")
+    add("seed", "of the points, the weights and the batches")
+    _add_model_options(search)
+    add("objective", "metric to optimize", choices=("val_accuracy", "val_loss"))
+    add(
+        "image_size",
+        "resize the images to this side, or height and width",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+    )
+    add("validation_fraction", "share of each class for validation")
+    search.add_argument(
+        "--horizontal-flip",
+        action="store_true",
+        help="mirror half of the training images",
+    )
+    add("max_parameters", "try no network with more parameters", type=int)
+    add("max_multiply_adds", "try none with more multiply-adds per image", type=int)
+    add(
+        "workers",
+        "processes; one per GPU, or what cores and memory carry, if not given; 0 for "
+        "this process, without Ray",
+        type=int,
+    )
+    add("gpus_per_trial", "GPUs that each worker holds; 0.25 packs four on one")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Training batches: shuffled, shifted and mirrored at random, repeatably."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """Batches of images with their labels, in a new order each epoch.
+
+    Args:
+        x: (n, height, width, channels) array.
+        y: (n, ...) array.
+        batch_size: Images per batch; the last batch may be smaller.
+        augmentation: Largest shift as a share of the side; each image moves by a
+            whole number of pixels, drawn evenly, on each axis. The border that
+            appears repeats the outermost pixels.
+        horizontal_flip: Whether half of the images are mirrored.
+        seed: The same seed gives the same batches in every epoch.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        *,
+        augmentation: float = 0.0,
+        horizontal_flip: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.x = x
+        self.y = y
+        self.batch_size = batch_size
+        self.max_shift = tuple(round(augmentation * side) for side in x.shape[1:3])
+        self.horizontal_flip = horizontal_flip
+        self.seed = seed
+        self.epoch = -1
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.x) / self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        start = index * self.batch_size
+        chosen = self.order[start : start + self.batch_size]
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        return self._augment(self.x[chosen], rng), self.y[chosen]
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        rng = np.random.default_rng([self.seed, self.epoch])
+        self.order = rng.permutation(len(self.x))
+
+    def _augment(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        count, height, width = images.shape[:3]
+        if any(self.max_shift):
+            down, right = (
+                rng.integers(-most, most + 1, (count, 1)) for most in self.max_shift
+            )
+            rows = np.clip(np.arange(height) - down, 0, height - 1)
+            columns = np.clip(np.arange(width) - right, 0, width - 1)
+            batch = np.arange(count)[:, np.newaxis, np.newaxis]
+            images = images[batch, rows[:, :, np.newaxis], columns[:, np.newaxis]]
+        if self.horizontal_flip:
+            mirrored = rng.random(count) < 0.5
+            images = np.where(
+                mirrored[:, np.newaxis, np.newaxis, np.newaxis],
+                images[:, :, ::-1],
+                images,
+            )
+        return images

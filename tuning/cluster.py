@@ -1,0 +1,214 @@
+"""Ray: the oracle's actor, and workers that ask it for trials."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuning.settings import DataFacts, SearchSettings
+from tuning.store import Store
+
+if TYPE_CHECKING:
+    from alexnet.data import ImageData
+
+# What a process that trains a small network takes, with room to spare.
+WORKER_MEMORY_BYTES = 1_500_000_000
+WORKER_RESTARTS = 3
+POLL_S = 0.5
+
+
+class WorkerError(RuntimeError):
+    """A worker cannot run, whatever the trial."""
+
+
+class OracleService:
+    """The oracle of a search, as a Ray actor.
+
+    Ray starts it again if it dies; it goes on from the directory's state.
+    """
+
+    def __init__(self, settings: SearchSettings, facts: DataFacts) -> None:
+        from tuning.hypermodel import make_hypermodel
+        from tuning.oracles import make_oracle
+
+        hypermodel = make_hypermodel(settings, facts)
+        self.oracle = make_oracle(settings, hypermodel, Store(settings.directory or ""))
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call a method of the oracle."""
+        return getattr(self.oracle, method)(*args)
+
+
+def run_worker(
+    settings: SearchSettings,
+    facts: DataFacts,
+    name: str,
+    threads: int,
+    service: Any,
+    boxed_data: list[Any],
+) -> None:
+    """Run trials in this process, a Ray task, until the oracle has no more.
+
+    Args:
+        settings: Of the search.
+        facts: Of the images.
+        name: Of the worker. A task that Ray runs again has its name again, and
+            with it the trial that it was at.
+        threads: Size of the thread pools.
+        service: Handle of the `OracleService`.
+        boxed_data: A list with the reference of the `ImageData`. In a list, Ray
+            does not unpack it, which imports TensorFlow, before the thread
+            pools are set.
+    """
+    set_threads(threads)
+    import ray
+
+    from tuning.hypermodel import make_hypermodel
+    from tuning.remote import RemoteOracle
+    from tuning.tuner import TrialTuner
+
+    oracle = RemoteOracle(
+        lambda method, *args: ray.get(service.call.remote(method, *args)),
+        settings.objective,
+    )
+    TrialTuner(
+        oracle,
+        make_hypermodel(settings, facts),
+        Store(settings.directory or ""),
+        settings,
+        name,
+    ).run(ray.get(boxed_data[0]))
+
+
+def run_on_ray(
+    settings: SearchSettings,
+    facts: DataFacts,
+    data: ImageData,
+    on_progress: Callable[[dict[str, Any]], None],
+) -> None:
+    """Run a search on a Ray of its own on this machine.
+
+    Args:
+        settings: Of the search.
+        facts: Of the images.
+        data: The images.
+        on_progress: Called with the oracle's `progress`, twice a second.
+
+    Raises:
+        WorkerError: A worker ended before it had a trial.
+    """
+    settings = dataclasses.replace(
+        settings, directory=str(Path(settings.directory or "").resolve())
+    )
+    with local_ray() as ray:
+        resources = ray.cluster_resources()
+        gpus = resources.get("GPU", 0)
+        workers = settings.workers or default_workers(
+            gpus, settings.gpus_per_trial, settings.trials
+        )
+        threads = max(1, num_cores() // workers)
+        service = (
+            ray.remote(OracleService)
+            .options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+            .remote(settings, facts)
+        )
+        ray.get(service.call.remote("requeue"))
+        task = ray.remote(run_worker).options(
+            num_cpus=resources["CPU"] / workers,
+            num_gpus=settings.gpus_per_trial if gpus else 0,
+            max_retries=WORKER_RESTARTS,
+        )
+        boxed_data = [ray.put(data)]
+
+        def start(name: str) -> Any:
+            return task.remote(settings, facts, name, threads, service, boxed_data)
+
+        running = {
+            start(name): name for name in map("worker-{}".format, range(workers))
+        }
+        report = service.call.remote("progress")
+        while running:
+            done, _ = ray.wait([*running, report], timeout=POLL_S)
+            if report in done:
+                on_progress(ray.get(report))
+                ray.wait(list(running), timeout=POLL_S)
+                report = service.call.remote("progress")
+            for reference in set(done) & set(running):
+                name = running.pop(reference)
+                try:
+                    ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    if not ray.get(service.call.remote("abandon", name, str(error))):
+                        raise WorkerError(
+                            f"A worker ended before it had a trial: {error}"
+                        ) from error
+                    running[start(name)] = name
+        on_progress(ray.get(service.call.remote("progress")))
+
+
+@contextlib.contextmanager
+def local_ray() -> Iterator[Any]:
+    """Start Ray on the loopback address; stop it and remove its files at the end."""
+    # Without this, Ray on Linux listens on all of the machine's addresses.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Keep Ray from hiding a GPU from tasks that hold none, and from saying so.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    # Ray's sockets need a short path.
+    folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
+    try:
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            num_cpus=num_cores(),
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
+        yield ray
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def default_workers(gpus: float, gpus_per_trial: float, trials: int) -> int:
+    """Return one worker per share of a GPU or, without, what cores and memory carry."""
+    if gpus:
+        workers = int(gpus / gpus_per_trial + 1e-9)
+    else:
+        workers = min(num_cores(), free_memory() // WORKER_MEMORY_BYTES)
+    return max(1, min(workers, trials))
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Return the memory in bytes that new processes can have."""
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def set_threads(threads: int) -> None:
+    """Size the thread pools of this process; before TensorFlow is imported."""
+    for variable in (
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+        "OMP_NUM_THREADS",
+    ):
+        os.environ[variable] = str(threads)
+    # Several processes share a GPU only if none takes all of its memory.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")

@@ -1,0 +1,334 @@
+"""KerasTuner's four oracles by name, durable and held to limits of cost.
+
+What is added to each: the default point of the space comes first; points beyond
+`max_parameters` or `max_multiply_adds` are drawn again; state is written
+atomically and complete, so that any of them goes on after a restart; calls that
+are repeated change nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.src.engine import trial as trial_module
+from keras_tuner.src.engine.hyperparameters import Fixed
+from keras_tuner.src.engine.metrics_tracking import MetricsTracker
+from keras_tuner.src.tuners.gridsearch import LinkedList
+
+from tuning.hypermodel import Cost, HyperAlexNet
+from tuning.settings import SearchSettings, derive_seed
+from tuning.store import Store, read_json, write_json
+
+Status = trial_module.TrialStatus
+ENDED = (Status.COMPLETED, Status.FAILED)
+FAILURES_AT_START = 3
+MAX_DRAWS = 500
+
+
+class DurableOracle(keras_tuner.Oracle):
+    """What the four oracles have in common; a mixin before one of KerasTuner's.
+
+    Attributes:
+        store: The search directory.
+        fits: Tells whether a point, as values by name, is within the limits.
+    """
+
+    store: Store
+    fits: Callable[[dict[str, Any]], bool]
+
+    def create_trial(self, tuner_id: str) -> Any:
+        if self.has_failed() and tuner_id not in self.ongoing_trials:
+            return trial_module.Trial(self.get_space(), None, Status.STOPPED)
+        return super().create_trial(tuner_id)
+
+    def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Any:
+        trial = self.trials[trial_id]
+        if trial_id in self.end_order:
+            return trial
+        trial.metrics = MetricsTracker()  # A repeated report replaces the first.
+        return super().update_trial(trial_id, metrics, step)
+
+    def end_trial(self, trial: Any) -> None:
+        if trial.trial_id in self.end_order:
+            return
+        super().end_trial(trial)
+        self.save()  # KerasTuner saves before it takes the trial off its list.
+
+    def has_failed(self) -> bool:
+        """Tell whether every trial so far has failed, as the user's code would."""
+        ended = [self.trials[trial_id].status for trial_id in self.end_order]
+        enough = min(FAILURES_AT_START, self.max_trials or FAILURES_AT_START)
+        return len(ended) >= enough and set(ended) == {Status.FAILED}
+
+    def save(self) -> None:
+        write_json(self.store.oracle_file, self.get_state())
+
+    def _save_trial(self, trial: Any) -> None:
+        write_json(self.store.trial_file(trial.trial_id), trial.get_state())
+
+    def reload(self) -> None:
+        """Go on from the directory's state, if it has one."""
+        if not self.store.oracle_file.exists():
+            return
+        state = read_json(self.store.oracle_file)
+        for trial_id in state["start_order"]:
+            record = read_json(self.store.trial_file(trial_id))
+            self.trials[trial_id] = trial_module.Trial.from_state(record)
+        # A trial that ended just before the state was to be written.
+        for tuner_id, trial_id in list(state["ongoing_trials"].items()):
+            if self.trials[trial_id].status in ENDED:
+                del state["ongoing_trials"][tuner_id]
+                if trial_id not in state["end_order"]:
+                    state["end_order"].append(trial_id)
+        self.set_state(state)
+
+    def requeue(self) -> None:
+        """Hand out again what the workers of an earlier run left unfinished.
+
+        If all trials failed, these too: whoever starts the search again has
+        mended what broke them.
+        """
+        again = [trial.trial_id for trial in self.ongoing_trials.values()]
+        if self.has_failed():
+            again += self.end_order
+            self.end_order = []
+        self.ongoing_trials = {}
+        waiting = {*self._retry_queue, *again}
+        self._retry_queue = sorted(waiting, reverse=True)  # It is a stack.
+        for trial_id in waiting:
+            trial = self.trials[trial_id]
+            trial.status, trial.message = Status.RUNNING, None
+            trial.metrics = MetricsTracker()
+            self._save_trial(trial)
+        self.save()
+
+    def progress(self) -> dict[str, Any]:
+        """Return what has become of the trials, as plain data."""
+        return {
+            "total": self.max_trials,
+            "running": sorted(t.trial_id for t in self.ongoing_trials.values()),
+            "ended": [
+                (trial_id, self.trials[trial_id].status, self.trials[trial_id].score)
+                for trial_id in self.end_order
+            ],
+            "has_failed": self.has_failed(),
+        }
+
+    def abandon(self, tuner_id: str, message: str) -> bool:
+        """Fail the trial of a worker that died for good; tell whether it had one."""
+        trial = self.ongoing_trials.get(tuner_id)
+        if trial is None:
+            return False
+        ended = trial_module.Trial.from_state(trial.get_state())
+        ended.status, ended.message = Status.FAILED, message
+        self.end_trial(ended)
+        return True
+
+    def _random_values(self) -> dict[str, Any] | None:
+        if not self.start_order:
+            values = default_point(self.hyperparameters).values
+            if self.fits(values):
+                return values
+        for _ in range(MAX_DRAWS):
+            values = super()._random_values()
+            if values is None or self.fits(values):
+                return values
+            self._tried_so_far.add(self._compute_values_hash(values))
+        return None
+
+
+class _Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
+    pass
+
+
+class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        response = super().populate_space(trial_id)
+        values = response.get("values")
+        if values and (self._duplicate(values) or not self.fits(values)):
+            return self._random_populate_space()
+        return response
+
+    def get_state(self) -> dict[str, Any]:
+        name, keys, *rest = self._random_state.get_state()
+        return {**super().get_state(), "random_state": [name, keys.tolist(), *rest]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        name, keys, *rest = state["random_state"]
+        self._random_state.set_state((name, np.array(keys, np.uint32), *rest))
+
+
+class _Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
+    pass
+
+
+class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        is_first = not self.start_order
+        response = super().populate_space(trial_id)
+        if is_first and not self.fits(response["values"]):
+            response["values"] = self._get_next_combination(response["values"])
+            if response["values"] is None:
+                return {"status": Status.STOPPED, "values": None}
+        if response["status"] == Status.RUNNING:
+            # The space is known, so that the next point need not wait for this one.
+            self._populate_next.append(trial_id)
+        return response
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        # KerasTuner forgets which points are neighbours, and which lack a next.
+        self._ordered_ids = LinkedList()
+        self._populate_next = sorted(
+            self.start_order,
+            key=functools.cmp_to_key(
+                lambda one, other: self._compare(
+                    *(self.trials[key].hyperparameters.values for key in (one, other))
+                )
+            ),
+        )
+        for trial_id in self._populate_next:
+            self._ordered_ids.insert(trial_id)
+
+    def _get_next_combination(self, values: dict[str, Any]) -> dict[str, Any] | None:
+        for _ in range(MAX_DRAWS):
+            values = super()._get_next_combination(values)
+            if values is None or self.fits(values):
+                return values
+        return None
+
+
+def make_space(hypermodel: HyperAlexNet, tune: tuple[str, ...] = ()) -> Any:
+    """Return the search space, with what `tune` does not name fixed at its default.
+
+    Args:
+        hypermodel: Whose space it is.
+        tune: Names or patterns, as of shells; empty for all.
+
+    Raises:
+        ValueError: A pattern names no hyperparameter.
+    """
+    full = keras_tuner.HyperParameters()
+    hypermodel.declare_hyperparameters(full)
+    if not tune:
+        return full
+    names = [hp.name for hp in full.space]
+    for pattern in tune:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                "tune must name hyperparameters of the space; received the pattern "
+                f"{pattern!r}, which matches none of {', '.join(names)}."
+            )
+    space = keras_tuner.HyperParameters()
+    for hp in full.space:
+        if not any(fnmatch.fnmatchcase(hp.name, pattern) for pattern in tune):
+            hp = Fixed(hp.name, hp.default, conditions=hp.conditions)
+        space.merge([hp])
+    return space
+
+
+def default_point(space: Any) -> Any:
+    """Return the space with the values of its default point."""
+    hp = keras_tuner.HyperParameters()
+    hp.merge(space)  # Gives what is active its default.
+    return hp
+
+
+def make_oracle(
+    settings: SearchSettings, hypermodel: HyperAlexNet, store: Store
+) -> DurableOracle:
+    """Return the oracle of a search, with the state that its directory holds.
+
+    Args:
+        settings: Of the search.
+        hypermodel: Declares the space, and measures points against the limits.
+        store: The search directory.
+
+    Raises:
+        ValueError: The space has no hyperparameter that `settings.tune` names.
+    """
+    space = make_space(hypermodel, settings.tune)
+    arguments: dict[str, Any] = {
+        "objective": settings.objective,
+        "hyperparameters": space,
+        "seed": derive_seed(settings.seed, "oracle"),
+        # `has_failed` stands in for KerasTuner's own count.
+        "max_consecutive_failed_trials": settings.trials + 1,
+    }
+    oracle: DurableOracle
+    if settings.tuner == "hyperband":
+        oracle = _Hyperband(
+            max_epochs=settings.epochs, hyperband_iterations=None, **arguments
+        )
+        oracle.max_trials = settings.trials
+    elif settings.tuner == "bayesian":
+        # KerasTuner's own default, three per dimension, would leave nothing to it.
+        oracle = _Bayesian(
+            max_trials=settings.trials,
+            num_initial_points=max(3, settings.trials // 4),
+            **arguments,
+        )
+    else:
+        kind = _Random if settings.tuner == "random" else _Grid
+        oracle = kind(max_trials=settings.trials, **arguments)
+    oracle.verbose = 0
+    oracle.store = store
+    oracle.fits = lambda values: _fits(values, space, hypermodel, settings)
+    oracle.reload()
+    return oracle
+
+
+def check_limits(hypermodel: HyperAlexNet, settings: SearchSettings) -> None:
+    """Check that points within the limits can be found.
+
+    Raises:
+        ValueError: None of `MAX_DRAWS` points is within them; says how small the
+            smallest was.
+    """
+    space = make_space(hypermodel, settings.tune)
+    rng = random.Random(derive_seed(settings.seed, "limits"))
+    hp = default_point(space)
+    costs = []
+    for _ in range(MAX_DRAWS):
+        if _fits(hp.values, space, hypermodel, settings):
+            return
+        costs.append(hypermodel.cost(hp))
+        hp = keras_tuner.HyperParameters()
+        for entry in space.space:
+            hp.merge([entry])
+            if hp.is_active(entry):
+                hp.values[entry.name] = entry.random_sample(rng.randrange(2**31))
+    smallest = Cost(*map(min, zip(*costs, strict=True)))
+    raise ValueError(
+        "The search space must hold networks within the limits; received "
+        f"max_parameters={settings.max_parameters} and "
+        f"max_multiply_adds={settings.max_multiply_adds}, but of {MAX_DRAWS} points "
+        f"drawn none is within them; the fewest parameters were "
+        f"{smallest.parameters:,}, the fewest multiply-adds "
+        f"{smallest.multiply_adds:,}. Raise the limits, or make the images smaller "
+        "with image_size."
+    )
+
+
+def _fits(
+    values: dict[str, Any],
+    space: Any,
+    hypermodel: HyperAlexNet,
+    settings: SearchSettings,
+) -> bool:
+    limits = (settings.max_parameters, settings.max_multiply_adds)
+    if limits == (None, None):
+        return True
+    hp = space.copy()
+    hp.values = dict(values)
+    return all(
+        limit is None or amount <= limit
+        for amount, limit in zip(hypermodel.cost(hp), limits, strict=True)
+    )

@@ -1,0 +1,83 @@
+"""Progress of a search, for people: trials done, best so far, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+
+class Progress:
+    """Prints a line per ended trial and, on a terminal, a line that is kept current.
+
+    Args:
+        objective: Name of the metric; lower is better if it ends in "loss".
+        stream: Where to print.
+    """
+
+    def __init__(self, objective: str, stream: TextIO | None = None) -> None:
+        self.objective = objective
+        self.stream = stream or sys.stdout
+        self.is_live = self.stream.isatty()
+        self.started = time.monotonic()
+        self.done_before: int | None = None
+        self.printed = 0
+        self.status = ""
+
+    def update(self, progress: dict[str, Any]) -> None:
+        """Show what has changed.
+
+        Args:
+            progress: Of `DurableOracle.progress`.
+        """
+        ended, total = progress["ended"], progress["total"]
+        if self.done_before is None:
+            self.done_before = self.printed = len(ended)
+            if ended:
+                self._line(f"Going on: {len(ended)} of {total} trials are done.")
+        for index in range(self.printed, len(ended)):
+            trial_id, status, score = ended[index]
+            shown = "" if score is None else f"  {self.objective} {score:.4f}"
+            self._line(
+                f"trial {trial_id}  {status.lower()}{shown}  "
+                f"[{self._summary(ended[: index + 1], total)}]"
+            )
+        self.printed = len(ended)
+        if self.is_live:
+            running = ", ".join(progress["running"]) or "none"
+            self._status(f"{self._summary(ended, total)}; running: {running}")
+
+    def close(self) -> None:
+        """End the current line."""
+        self._status("")
+
+    def _summary(self, ended: list[Any], total: int) -> str:
+        parts = [f"{len(ended)} of {total} done"]
+        scores = [score for _, status, score in ended if status == "COMPLETED"]
+        if scores:
+            best = min(scores) if self.objective.endswith("loss") else max(scores)
+            parts.append(f"best {best:.4f}")
+        done_here = len(ended) - (self.done_before or 0)
+        if done_here and len(ended) < total:
+            pace = (time.monotonic() - self.started) / done_here
+            parts.append(f"about {duration(pace * (total - len(ended)))} left")
+        return ", ".join(parts)
+
+    def _line(self, text: str) -> None:
+        self._status("")
+        print(text, file=self.stream, flush=True)
+
+    def _status(self, text: str) -> None:
+        if self.is_live and text != self.status:
+            print(f"\r\x1b[K{text}", end="", file=self.stream, flush=True)
+        self.status = text
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: "45 s", "3 min", "2 h 10 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,188 @@
+"""run_search: one search from its settings to its best model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from tuning.progress import Progress
+from tuning.results import leaderboard, ranked, read_results, table
+from tuning.settings import DataFacts, SearchSettings
+from tuning.store import Store, StoreError, read_json, write_csv, write_json
+
+
+class SearchError(RuntimeError):
+    """A search came to no result."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search came to.
+
+    Attributes:
+        directory: The search directory.
+        rows: One dict per trial, as `tuning.results.read_results` gives them.
+        trial: Id of the best trial.
+        score: Its objective.
+        reloaded_score: The objective of `best/model.keras`, loaded again.
+        hyperparameters: The best trial's, by name.
+        leaderboard: The best trials as a table of text.
+    """
+
+    directory: Path
+    rows: list[dict[str, Any]]
+    trial: str
+    score: float
+    reloaded_score: float
+    hyperparameters: dict[str, Any]
+    leaderboard: str
+
+    def load_model(self) -> Any:
+        """Return the best trial's trained model."""
+        import keras
+
+        return keras.saving.load_model(Store(self.directory).best_model_file)
+
+
+def run_search(settings: SearchSettings) -> SearchResult:
+    """Run a search, or go on with one, until all of its trials have ended.
+
+    Everything lies in `settings.directory`. To resume a search that was
+    interrupted, call this again with the same settings; a finished one only
+    writes its results again.
+
+    Args:
+        settings: Of the search.
+
+    Raises:
+        StoreError: The directory cannot be used, is in use, or holds a search
+            with other settings.
+        ValueError: The images, the model or the limits cannot be used.
+        SearchError: Every trial failed.
+    """
+    store = Store(settings.directory or "")
+    model_class = settings.load_model_class()
+    store.create()
+    with store.locked():
+        _check_settings(store, settings)
+        from alexnet.data import load_images
+        from tuning.hypermodel import make_hypermodel
+        from tuning.oracles import check_limits
+
+        data = load_images(
+            settings.data,
+            image_size=settings.image_size,
+            validation_fraction=settings.validation_fraction,
+            seed=settings.seed,
+        )
+        is_bytes = data.x_train.dtype == "uint8"
+        facts = DataFacts(
+            data.image_shape, data.num_classes, 1 / 255 if is_bytes else None
+        )
+        hypermodel = make_hypermodel(settings, facts)
+        check_limits(hypermodel, settings)
+        write_json(store.settings_file, settings.to_json())
+        print(
+            f"{settings.tuner} search of {model_class.__name__} on {data.name}: "
+            f"{len(data.x_train):,} training and {len(data.x_val):,} validation "
+            f"images of shape {data.image_shape}, {data.num_classes} classes; "
+            f"{settings.trials} trials in {store.root}",
+            flush=True,
+        )
+        progress = Progress(settings.objective)
+        try:
+            if settings.workers == 0:
+                _run_here(settings, hypermodel, store, data, progress)
+            else:
+                from tuning.cluster import run_on_ray
+
+                run_on_ray(settings, facts, data, progress.update)
+        finally:
+            progress.close()
+            write_csv(store.results_file, table(read_results(store)))
+        return _finish(settings, hypermodel, store, data)
+
+
+def _check_settings(store: Store, settings: SearchSettings) -> None:
+    if not store.settings_file.exists():
+        return
+    differences = settings.differences(read_json(store.settings_file))
+    if differences:
+        raise StoreError(
+            f"A search is resumed with its own settings; received {store.root}, "
+            f"whose search differs in {'; '.join(differences)}. Use the same "
+            "settings, or another directory."
+        )
+
+
+def _run_here(
+    settings: SearchSettings, hypermodel: Any, store: Store, data: Any, progress: Any
+) -> None:
+    from tuning.oracles import make_oracle
+    from tuning.tuner import TrialTuner
+
+    oracle = make_oracle(settings, hypermodel, store)
+    oracle.requeue()
+    progress.update(oracle.progress())
+    tuner = TrialTuner(
+        oracle,
+        hypermodel,
+        store,
+        settings,
+        "worker-0",
+        lambda: progress.update(oracle.progress()),
+    )
+    tuner.run(data)
+
+
+def _finish(
+    settings: SearchSettings, hypermodel: Any, store: Store, data: Any
+) -> SearchResult:
+    """Write the best model and its hyperparameters; check the model on disk."""
+    import keras
+    import keras_tuner
+
+    from tuning.hypermodel import VALIDATION_BATCH_SIZE
+    from tuning.tuner import load_weights
+
+    rows = read_results(store)
+    best = next(iter(ranked(rows, settings.objective)), None)
+    if best is None:
+        failed = [row["trial"] for row in rows if row["status"] == "FAILED"]
+        errors = [store.error_file(trial) for trial in failed]
+        shown = next((file.read_text() for file in errors if file.exists()), "")
+        raise SearchError(
+            f"Every trial failed ({len(failed)} of {settings.trials} were run); the "
+            f"first with:\n{shown}\nMend that and run the same command again. Each "
+            f"trial's traceback is in {store.root}/trial_*/error.txt."
+        )
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(best["hyperparameters"])
+    model = hypermodel.build(hp)
+    load_weights(model, store, best["trial"])
+    # For evaluation; the trial's optimizer has no state on disk to go on from.
+    model.compile("sgd", loss=model.loss, metrics=["accuracy"])
+    file = store.best_model_file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name("part.keras")
+    model.save(part)
+    part.replace(file)
+    write_json(store.best_hyperparameters_file, best["hyperparameters"])
+    reloaded = keras.saving.load_model(file)
+    metrics = reloaded.evaluate(
+        data.x_val,
+        data.y_val,
+        batch_size=VALIDATION_BATCH_SIZE,
+        verbose=0,
+        return_dict=True,
+    )
+    return SearchResult(
+        directory=store.root,
+        rows=rows,
+        trial=best["trial"],
+        score=best["score"],
+        reloaded_score=metrics[settings.objective.removeprefix("val_")],
+        hyperparameters=best["hyperparameters"],
+        leaderboard=leaderboard(rows, settings.objective),
+    )

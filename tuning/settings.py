@@ -1,0 +1,226 @@
+"""SearchSettings: all that one search needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import numbers
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TUNERS = ("random", "bayesian", "hyperband", "grid")
+DEFAULT_MODEL = "alexnet:AlexNet"
+
+# A search may be resumed with another value of these.
+RUNTIME_SETTINGS = frozenset({"directory", "workers", "gpus_per_trial"})
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSettings:
+    """What to search, on which images, with which means.
+
+    Attributes:
+        data: Name or path of the images, as in `alexnet.data.load_images`.
+        tuner: "random", "bayesian", "hyperband" or "grid".
+        trials: Number of points to try, at most; int >= 1.
+        epochs: Epochs of a trial; with Hyperband of its longest trials.
+        directory: Where the search lives; None for "runs/" and the data's name.
+        seed: Of the points drawn, the initial weights and the batches; int >= 0.
+        model: Class to search over, "package.module:Class" or the class itself:
+            `alexnet.AlexNet` or a subclass that other processes can import.
+        tune: Patterns (as of shells) of the hyperparameters that vary; the others
+            stay at their defaults. Empty for all.
+        objective: Metric to optimize: "val_accuracy" or "val_loss".
+        image_size: Pixels that the images are resized to before training, one
+            int or (height, width); None leaves them as they are.
+        validation_fraction: Share of each class used for validation.
+        horizontal_flip: Whether training images may be mirrored.
+        max_parameters, max_multiply_adds: Limits on a network's parameters and
+            on its multiplications of weights per image; None for none. Points
+            beyond are not tried: others are drawn.
+        workers: Processes that run trials; None for one per GPU or, without
+            GPUs, as many as cores and memory carry; 0 for this process.
+        gpus_per_trial: GPUs that a worker holds, in (0, 1]: 0.25 packs four
+            trials on one.
+
+    Raises:
+        TypeError, ValueError: A setting is of the wrong kind or outside its
+            range.
+    """
+
+    data: str = "digits"
+    tuner: str = "random"
+    trials: int = 12
+    epochs: int = 10
+    directory: str | None = None
+    seed: int = 0
+    model: Any = DEFAULT_MODEL
+    tune: tuple[str, ...] = ()
+    objective: str = "val_accuracy"
+    image_size: int | tuple[int, int] | None = None
+    validation_fraction: float = 0.2
+    horizontal_flip: bool = False
+    max_parameters: int | None = None
+    max_multiply_adds: int | None = None
+    workers: int | None = None
+    gpus_per_trial: float = 1.0
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # The dataclass is frozen from here on.
+        put(self, "data", _path_text("data", self.data))
+        _choice("tuner", self.tuner, TUNERS)
+        _choice("objective", self.objective, ("val_accuracy", "val_loss"))
+        for name in ("trials", "epochs"):
+            _whole(name, getattr(self, name), 1)
+        _whole("seed", self.seed, 0)
+        for name in ("max_parameters", "max_multiply_adds"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1)
+        if self.workers is not None:
+            _whole("workers", self.workers, 0)
+        for name, most in (("validation_fraction", False), ("gpus_per_trial", True)):
+            _share(name, getattr(self, name), most)
+        if not isinstance(self.horizontal_flip, bool):
+            raise TypeError(
+                "horizontal_flip must be True or False; received "
+                f"horizontal_flip={self.horizontal_flip!r}."
+            )
+        if isinstance(self.image_size, list):
+            put(self, "image_size", tuple(self.image_size))
+        sizes = self.image_size if isinstance(self.image_size, tuple) else ()
+        if self.image_size is not None and len(sizes) != 2:
+            sizes = (self.image_size,)
+        for size in sizes:
+            _whole("image_size", size, 1)
+        if isinstance(self.tune, str) or not all(
+            isinstance(pattern, str) and pattern for pattern in self.tune
+        ):
+            raise TypeError(
+                "tune must be a sequence of hyperparameter names or patterns; "
+                f"received tune={self.tune!r}."
+            )
+        put(self, "tune", tuple(self.tune))
+        put(self, "model", _model_text(self.model))
+        directory = self.directory
+        if directory is None:
+            name = Path(self.data).name or "search"
+            directory = f"runs/{name.removesuffix('.npz')}"
+        put(self, "directory", _path_text("directory", directory))
+
+    def load_model_class(self) -> Any:
+        """Import the class that `model` names.
+
+        Raises:
+            ValueError: It cannot be imported or is no `AlexNet`.
+        """
+        from alexnet import AlexNet
+
+        module, _, name = self.model.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                'model must be "package.module:Class" of a module that can be '
+                f"imported; received model={self.model!r}: {error}. Install the "
+                "package, or run from the folder that holds it."
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, AlexNet)):
+            raise ValueError(
+                "model must be alexnet.AlexNet or a subclass; received "
+                f"model={self.model!r}, which is {found!r}."
+            )
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain data, paths made absolute."""
+        settings = dataclasses.asdict(self)
+        settings["tune"] = list(self.tune)
+        if isinstance(self.image_size, tuple):
+            settings["image_size"] = list(self.image_size)
+        if Path(self.data).exists() and self.data not in _data_names():
+            settings["data"] = str(Path(self.data).resolve())
+        return settings
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Tell which settings differ from `other`'s, beside how a search is run."""
+        mine = self.to_json()
+        return [
+            f"{name}: {other.get(name)!r} there, {value!r} here"
+            for name, value in mine.items()
+            if name not in RUNTIME_SETTINGS and value != other.get(name)
+        ]
+
+
+class DataFacts(NamedTuple):
+    """What a network must know of the images.
+
+    `image_shape` is (height, width, channels); `rescale` the factor that brings
+    the pixel values to [0, 1], or None if they are there.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    rescale: float | None
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """Return a seed in 1..2**31 - 1 that depends on `seed` and `purpose` alone.
+
+    Never 0, which KerasTuner takes for "at random".
+    """
+    digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % (2**31 - 1) + 1
+
+
+def _data_names() -> tuple[str, ...]:
+    return ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
+
+
+def _path_text(name: str, value: Any) -> str:
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise TypeError(f"{name} must be a name or a path; received {name}={value!r}.")
+    return str(value)
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"{name} must be one of {', '.join(choices)}; received {name}={value!r}."
+        )
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number; received {name}={value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}; received {name}={value!r}.")
+
+
+def _share(name: str, value: Any, may_be_one: bool) -> None:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number; received {name}={value!r}.")
+    if not (0 < value < 1 or (may_be_one and value == 1)):
+        end = "at most 1" if may_be_one else "less than 1"
+        raise ValueError(
+            f"{name} must be greater than 0 and {end}; received {name}={value!r}."
+        )
+
+
+def _model_text(model: Any) -> str:
+    if isinstance(model, type):
+        if model.__module__ == "__main__" or "<locals>" in model.__qualname__:
+            raise ValueError(
+                "model must be a class that other processes can import; received "
+                f"model={model!r}. Move it to a module of its own."
+            )
+        return f"{model.__module__}:{model.__qualname__}"
+    if not isinstance(model, str) or model.count(":") != 1 or model[:1] in ":.":
+        raise ValueError(
+            'model must be "package.module:Class" or a class; received '
+            f"model={model!r}."
+        )
+    return model

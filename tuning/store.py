@@ -1,0 +1,151 @@
+"""The search directory: layout, atomic writes, lock, results.
+
+search.json                 settings, written once
+oracle.json                 state of KerasTuner's oracle
+trial_03/trial.json         KerasTuner's record: hyperparameters, status, score
+trial_03/record.json        history, parameters, multiply-adds, seconds
+trial_03/best.weights.h5    weights of its best epoch
+trial_03/error.txt          traceback, if it failed
+results.csv                 one row per trial
+best/model.keras            the best trial's model
+best/hyperparameters.json   its point in the search space
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class StoreError(RuntimeError):
+    """The search directory cannot be used."""
+
+
+class Store:
+    """Names and files of one search directory.
+
+    Args:
+        root: The directory; made by `create`.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).absolute()
+        self.settings_file = self.root / "search.json"
+        self.oracle_file = self.root / "oracle.json"
+        self.results_file = self.root / "results.csv"
+        self.native_log_file = self.root / "native.log"
+        self.best_model_file = self.root / "best" / "model.keras"
+        self.best_hyperparameters_file = self.root / "best" / "hyperparameters.json"
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """Return a trial's folder."""
+        return self.root / f"trial_{trial_id}"
+
+    def trial_file(self, trial_id: str) -> Path:
+        """Return the file of KerasTuner's record of a trial."""
+        return self.trial_folder(trial_id) / "trial.json"
+
+    def record_file(self, trial_id: str) -> Path:
+        """Return the file of what a trial's worker measured."""
+        return self.trial_folder(trial_id) / "record.json"
+
+    def weights_file(self, trial_id: str) -> Path:
+        """Return the file of the weights of a trial's best epoch."""
+        return self.trial_folder(trial_id) / "best.weights.h5"
+
+    def error_file(self, trial_id: str) -> Path:
+        """Return the file of a failed trial's traceback."""
+        return self.trial_folder(trial_id) / "error.txt"
+
+    def trial_ids(self) -> list[str]:
+        """Return the ids of all trials on record, in order."""
+        files = self.root.glob("trial_*/trial.json")
+        return sorted(file.parent.name.removeprefix("trial_") for file in files)
+
+    def create(self) -> None:
+        """Make the directory.
+
+        Raises:
+            StoreError: It cannot be made or written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise StoreError(
+                f"The search directory must be writable; received {self.root}: "
+                f"{error}. Choose another with --directory."
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other searches out; a lock dies with the process that holds it.
+
+        Raises:
+            StoreError: Another search holds the directory.
+        """
+        with (self.root / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StoreError(
+                    "A directory can hold one search at a time; received "
+                    f"{self.root}, where another is running. Wait for it or choose "
+                    "another directory with --directory."
+                ) from error
+            yield
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write a file so that it is either wholly there or as it was before."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write plain data as JSON, atomically."""
+    write_bytes(file, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        StoreError: It is damaged or cannot be read.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"The file must be readable JSON; received {file}: {error}. Remove it, "
+            "or delete the whole directory to start afresh."
+        ) from error
+
+
+def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows with the union of their keys as columns, atomically."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(file, text.getvalue().encode())
