@@ -68,10 +68,6 @@ class TrainingBatches(keras.utils.PyDataset):
             batch = np.arange(count)[:, np.newaxis, np.newaxis]
             images = images[batch, rows[:, :, np.newaxis], columns[:, np.newaxis]]
         if self.horizontal_flip:
-            mirrored = rng.random(count) < 0.5
-            images = np.where(
-                mirrored[:, np.newaxis, np.newaxis, np.newaxis],
-                images[:, :, ::-1],
-                images,
-            )
+            mirrored = rng.random((count, 1, 1, 1)) < 0.5
+            images = np.where(mirrored, images[:, :, ::-1], images)
         return images

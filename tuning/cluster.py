@@ -6,10 +6,14 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store import Store
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 WORKER_MEMORY_BYTES = 1_500_000_000
 WORKER_RESTARTS = 3
 POLL_S = 0.5
+STOP_S = 2.0
 
 
 class WorkerError(RuntimeError):
@@ -165,18 +170,46 @@ def local_ray() -> Iterator[Any]:
     # Ray's sockets need a short path.
     folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
     try:
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            num_cpus=num_cores(),
-            _node_ip_address="127.0.0.1",
-            _temp_dir=folder,
-        )
+        with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
+            ray.init(
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                num_cpus=num_cores(),
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+            )
         yield ray
     finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        with _own_handler(signal.SIGINT, signal.SIG_IGN):  # A second Ctrl-C waits.
+            _stop_ray(ray)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _own_handler(number: signal.Signals, meanwhile: Any = None) -> Iterator[None]:
+    """Restore a signal's handler at the end; until then use `meanwhile`, if any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread may have handlers.
+        return
+    handler = signal.getsignal(number)
+    try:
+        if meanwhile is not None:
+            signal.signal(number, meanwhile)
+        yield
+    finally:
+        signal.signal(number, handler)
+
+
+def _stop_ray(ray: Any) -> None:
+    """Stop Ray and see to it that none of its processes is left."""
+    started = psutil.Process().children(recursive=True)
+    ray.shutdown()
+    _, alive = psutil.wait_procs(started, timeout=STOP_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_S)
 
 
 def default_workers(gpus: float, gpus_per_trial: float, trials: int) -> int:
@@ -197,8 +230,6 @@ def num_cores() -> int:
 
 def free_memory() -> int:
     """Return the memory in bytes that new processes can have."""
-    import psutil
-
     return psutil.virtual_memory().available
 
 

@@ -41,6 +41,10 @@ class DurableOracle(keras_tuner.Oracle):
 
     store: Store
     fits: Callable[[dict[str, Any]], bool]
+    trials: dict[str, Any]
+    ongoing_trials: dict[str, Any]
+    end_order: list[str]
+    _retry_queue: list[str]
 
     def create_trial(self, tuner_id: str) -> Any:
         if self.has_failed() and tuner_id not in self.ongoing_trials:

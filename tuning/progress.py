@@ -19,7 +19,7 @@ class Progress:
         self.objective = objective
         self.stream = stream or sys.stdout
         self.is_live = self.stream.isatty()
-        self.started = time.monotonic()
+        self.started: float | None = None
         self.done_before: int | None = None
         self.printed = 0
         self.status = ""
@@ -31,6 +31,8 @@ class Progress:
             progress: Of `DurableOracle.progress`.
         """
         ended, total = progress["ended"], progress["total"]
+        if self.started is None and progress["running"]:
+            self.started = time.monotonic()
         if self.done_before is None:
             self.done_before = self.printed = len(ended)
             if ended:
@@ -58,7 +60,7 @@ class Progress:
             best = min(scores) if self.objective.endswith("loss") else max(scores)
             parts.append(f"best {best:.4f}")
         done_here = len(ended) - (self.done_before or 0)
-        if done_here and len(ended) < total:
+        if done_here and len(ended) < total and self.started is not None:
             pace = (time.monotonic() - self.started) / done_here
             parts.append(f"about {duration(pace * (total - len(ended)))} left")
         return ", ".join(parts)

@@ -124,14 +124,13 @@ def _run_here(
 
     oracle = make_oracle(settings, hypermodel, store)
     oracle.requeue()
-    progress.update(oracle.progress())
     tuner = TrialTuner(
         oracle,
         hypermodel,
         store,
         settings,
         "worker-0",
-        lambda: progress.update(oracle.progress()),
+        on_progress=lambda: progress.update(oracle.progress()),
     )
     tuner.run(data)
 

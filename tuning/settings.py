@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
-import numbers
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,11 +88,11 @@ class SearchSettings:
             )
         if isinstance(self.image_size, list):
             put(self, "image_size", tuple(self.image_size))
-        sizes = self.image_size if isinstance(self.image_size, tuple) else ()
-        if self.image_size is not None and len(sizes) != 2:
-            sizes = (self.image_size,)
-        for size in sizes:
-            _whole("image_size", size, 1)
+        size = self.image_size
+        if size is not None:
+            sides = size if isinstance(size, tuple) and len(size) == 2 else (size,)
+            for side in sides:
+                _whole("image_size", side, 1)
         if isinstance(self.tune, str) or not all(
             isinstance(pattern, str) and pattern for pattern in self.tune
         ):
@@ -194,14 +193,14 @@ def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def _whole(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number; received {name}={value!r}.")
     if value < least:
         raise ValueError(f"{name} must be at least {least}; received {name}={value!r}.")
 
 
 def _share(name: str, value: Any, may_be_one: bool) -> None:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number; received {name}={value!r}.")
     if not (0 < value < 1 or (may_be_one and value == 1)):
         end = "at most 1" if may_be_one else "less than 1"

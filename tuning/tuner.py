@@ -33,7 +33,7 @@ class TrialTuner(keras_tuner.Tuner):
         settings: Of the search.
         tuner_id: Name of the worker; one that is started again under its name
             gets its trial back.
-        on_trial_end: Called after each trial.
+        on_progress: Called as each trial begins and ends.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class TrialTuner(keras_tuner.Tuner):
         store: Store,
         settings: SearchSettings,
         tuner_id: str,
-        on_trial_end: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         # KerasTuner only needs the two names; the store says where files go.
         super().__init__(
@@ -55,7 +55,7 @@ class TrialTuner(keras_tuner.Tuner):
         )
         self.store = store
         self.settings = settings
-        self._notify = on_trial_end
+        self._on_progress = on_progress
 
     def run(self, data: ImageData) -> None:
         """Run trials on `data` until the oracle has no more."""
@@ -71,7 +71,7 @@ class TrialTuner(keras_tuner.Tuner):
         started = time.monotonic()
         values = trial.hyperparameters.values
         keras.utils.set_random_seed(
-            derive_seed(self.settings.seed, f"trial {trial.trial_id}")
+            derive_seed(self.settings.seed, f"trial {int(trial.trial_id)}")
         )
         model = self._try_build(trial.hyperparameters)
         if "tuner/epochs" in values:  # Hyperband's rounds go on where one ended.
@@ -98,10 +98,15 @@ class TrialTuner(keras_tuner.Tuner):
         )
         return {name: float(value) for name, value in best.metrics.items()}
 
+    def on_trial_begin(self, trial: Any) -> None:
+        """Report that the trial runs."""
+        super().on_trial_begin(trial)
+        self._on_progress()
+
     def on_trial_end(self, trial: Any) -> None:
         """Report the trial's end to the oracle."""
         super().on_trial_end(trial)
-        self._notify()
+        self._on_progress()
 
     def save(self) -> None:
         """Do nothing: KerasTuner would write a file that holds nothing."""
