@@ -117,7 +117,7 @@ def _best(options: argparse.Namespace) -> int:
 def _space(options: argparse.Namespace) -> int:
     _redirect_native_messages(Path(os.devnull))
     from tuning.hypermodel import HyperAlexNet
-    from tuning.oracles import make_space
+    from tuning.space import make_space
 
     settings = SearchSettings(model=options.model, tune=_patterns(options.tune))
     model = settings.load_model_class()

@@ -8,27 +8,24 @@ are repeated change nothing.
 
 from __future__ import annotations
 
-import fnmatch
 import functools
-import random
 from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
 import numpy as np
 from keras_tuner.src.engine import trial as trial_module
-from keras_tuner.src.engine.hyperparameters import Fixed
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from keras_tuner.src.tuners.gridsearch import LinkedList
 
-from tuning.hypermodel import Cost, HyperAlexNet
+from tuning.hypermodel import HyperAlexNet
 from tuning.settings import SearchSettings, derive_seed
+from tuning.space import MAX_DRAWS, default_point, fits, make_space
 from tuning.store import Store, read_json, write_json
 
 Status = trial_module.TrialStatus
 ENDED = (Status.COMPLETED, Status.FAILED)
 FAILURES_AT_START = 3
-MAX_DRAWS = 500
 
 
 class DurableOracle(keras_tuner.Oracle):
@@ -190,13 +187,13 @@ class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
         super().set_state(state)
         # KerasTuner forgets which points are neighbours, and which lack a next.
         self._ordered_ids = LinkedList()
+
+        def compare(one: str, other: str) -> int:
+            pair = (self.trials[key].hyperparameters.values for key in (one, other))
+            return self._compare(*pair)
+
         self._populate_next = sorted(
-            self.start_order,
-            key=functools.cmp_to_key(
-                lambda one, other: self._compare(
-                    *(self.trials[key].hyperparameters.values for key in (one, other))
-                )
-            ),
+            self.start_order, key=functools.cmp_to_key(compare)
         )
         for trial_id in self._populate_next:
             self._ordered_ids.insert(trial_id)
@@ -207,42 +204,6 @@ class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
             if values is None or self.fits(values):
                 return values
         return None
-
-
-def make_space(hypermodel: HyperAlexNet, tune: tuple[str, ...] = ()) -> Any:
-    """Return the search space, with what `tune` does not name fixed at its default.
-
-    Args:
-        hypermodel: Whose space it is.
-        tune: Names or patterns, as of shells; empty for all.
-
-    Raises:
-        ValueError: A pattern names no hyperparameter.
-    """
-    full = keras_tuner.HyperParameters()
-    hypermodel.declare_hyperparameters(full)
-    if not tune:
-        return full
-    names = [hp.name for hp in full.space]
-    for pattern in tune:
-        if not fnmatch.filter(names, pattern):
-            raise ValueError(
-                "tune must name hyperparameters of the space; received the pattern "
-                f"{pattern!r}, which matches none of {', '.join(names)}."
-            )
-    space = keras_tuner.HyperParameters()
-    for hp in full.space:
-        if not any(fnmatch.fnmatchcase(hp.name, pattern) for pattern in tune):
-            hp = Fixed(hp.name, hp.default, conditions=hp.conditions)
-        space.merge([hp])
-    return space
-
-
-def default_point(space: Any) -> Any:
-    """Return the space with the values of its default point."""
-    hp = keras_tuner.HyperParameters()
-    hp.merge(space)  # Gives what is active its default.
-    return hp
 
 
 def make_oracle(
@@ -284,55 +245,6 @@ def make_oracle(
         oracle = kind(max_trials=settings.trials, **arguments)
     oracle.verbose = 0
     oracle.store = store
-    oracle.fits = lambda values: _fits(values, space, hypermodel, settings)
+    oracle.fits = lambda values: fits(values, space, hypermodel, settings)
     oracle.reload()
     return oracle
-
-
-def check_limits(hypermodel: HyperAlexNet, settings: SearchSettings) -> None:
-    """Check that points within the limits can be found.
-
-    Raises:
-        ValueError: None of `MAX_DRAWS` points is within them; says how small the
-            smallest was.
-    """
-    space = make_space(hypermodel, settings.tune)
-    rng = random.Random(derive_seed(settings.seed, "limits"))
-    hp = default_point(space)
-    costs = []
-    for _ in range(MAX_DRAWS):
-        if _fits(hp.values, space, hypermodel, settings):
-            return
-        costs.append(hypermodel.cost(hp))
-        hp = keras_tuner.HyperParameters()
-        for entry in space.space:
-            hp.merge([entry])
-            if hp.is_active(entry):
-                hp.values[entry.name] = entry.random_sample(rng.randrange(2**31))
-    smallest = Cost(*map(min, zip(*costs, strict=True)))
-    raise ValueError(
-        "The search space must hold networks within the limits; received "
-        f"max_parameters={settings.max_parameters} and "
-        f"max_multiply_adds={settings.max_multiply_adds}, but of {MAX_DRAWS} points "
-        f"drawn none is within them; the fewest parameters were "
-        f"{smallest.parameters:,}, the fewest multiply-adds "
-        f"{smallest.multiply_adds:,}. Raise the limits, or make the images smaller "
-        "with image_size."
-    )
-
-
-def _fits(
-    values: dict[str, Any],
-    space: Any,
-    hypermodel: HyperAlexNet,
-    settings: SearchSettings,
-) -> bool:
-    limits = (settings.max_parameters, settings.max_multiply_adds)
-    if limits == (None, None):
-        return True
-    hp = space.copy()
-    hp.values = dict(values)
-    return all(
-        limit is None or amount <= limit
-        for amount, limit in zip(hypermodel.cost(hp), limits, strict=True)
-    )

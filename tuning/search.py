@@ -68,7 +68,7 @@ def run_search(settings: SearchSettings) -> SearchResult:
         _check_settings(store, settings)
         from alexnet.data import load_images
         from tuning.hypermodel import make_hypermodel
-        from tuning.oracles import check_limits
+        from tuning.space import check_limits
 
         data = load_images(
             settings.data,
@@ -155,6 +155,11 @@ def _finish(
             f"Every trial failed ({len(failed)} of {settings.trials} were run); the "
             f"first with:\n{shown}\nMend that and run the same command again. Each "
             f"trial's traceback is in {store.root}/trial_*/error.txt."
+        )
+    if len(rows) < settings.trials:
+        print(
+            f"The search ended after {len(rows)} of {settings.trials} trials: the "
+            "space has no more points within the limits."
         )
     hp = keras_tuner.HyperParameters()
     hp.values = dict(best["hyperparameters"])
