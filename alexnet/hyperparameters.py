@@ -220,7 +220,7 @@ class _Space:
         self, parent: str, values: tuple[Any, ...], wanted: tuple[Any, ...]
     ) -> contextlib.AbstractContextManager[Any]:
         """Open a scope that is active if `parent`, one of `values`, is wanted."""
-        if len(values) == 1:
+        if set(values) <= set(wanted):
             return contextlib.nullcontext()
         return self.hp.conditional_scope(parent, list(wanted))
 
