@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # What a process that trains a small network takes, with room to spare.
 WORKER_MEMORY_BYTES = 1_500_000_000
+# Ray wants 75 MB at least.
+SPARE_STORE_BYTES = 200_000_000
 WORKER_RESTARTS = 3
 POLL_S = 0.5
 STOP_S = 2.0
@@ -38,12 +41,13 @@ class OracleService:
     Ray starts it again if it dies; it goes on from the directory's state.
     """
 
-    def __init__(self, settings: SearchSettings, facts: DataFacts) -> None:
+    def __init__(self, settings: SearchSettings, facts: DataFacts, run: str) -> None:
         from tuning.hypermodel import make_hypermodel
         from tuning.oracles import make_oracle
 
         hypermodel = make_hypermodel(settings, facts)
         self.oracle = make_oracle(settings, hypermodel, Store(settings.directory or ""))
+        self.oracle.begin(run)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the oracle."""
@@ -111,7 +115,7 @@ def run_on_ray(
     settings = dataclasses.replace(
         settings, directory=str(Path(settings.directory or "").resolve())
     )
-    with local_ray() as ray:
+    with local_ray(data.x_train.nbytes + data.x_val.nbytes) as ray:
         resources = ray.cluster_resources()
         gpus = resources.get("GPU", 0)
         workers = settings.workers or default_workers(
@@ -121,9 +125,8 @@ def run_on_ray(
         service = (
             ray.remote(OracleService)
             .options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-            .remote(settings, facts)
+            .remote(settings, facts, uuid.uuid4().hex)
         )
-        ray.get(service.call.remote("requeue"))
         task = ray.remote(run_worker).options(
             num_cpus=resources["CPU"] / workers,
             num_gpus=settings.gpus_per_trial if gpus else 0,
@@ -158,8 +161,12 @@ def run_on_ray(
 
 
 @contextlib.contextmanager
-def local_ray() -> Iterator[Any]:
-    """Start Ray on the loopback address; stop it and remove its files at the end."""
+def local_ray(data_bytes: int = 0) -> Iterator[Any]:
+    """Start Ray on the loopback address; stop it and remove its files at the end.
+
+    Args:
+        data_bytes: What its store has to hold at least.
+    """
     # Without this, Ray on Linux listens on all of the machine's addresses.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -176,6 +183,7 @@ def local_ray() -> Iterator[Any]:
                 log_to_driver=False,
                 logging_level="ERROR",
                 num_cpus=num_cores(),
+                object_store_memory=2 * data_bytes + SPARE_STORE_BYTES,
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
             )
@@ -243,3 +251,4 @@ def set_threads(threads: int) -> None:
         os.environ[variable] = str(threads)
     # Several processes share a GPU only if none takes all of its memory.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

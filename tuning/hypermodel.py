@@ -90,15 +90,25 @@ class HyperAlexNet(keras_tuner.HyperModel):
         Returns:
             The `keras.callbacks.History`.
         """
+        if len(args) > 2:
+            raise keras_tuner.errors.FatalTypeError(
+                "fit takes x and y by position and the rest by name; received "
+                f"{len(args)} arguments without a name."
+            )
         arguments: dict[str, Any] = dict(zip(("x", "y"), args, strict=False)) | kwargs
         x, y = arguments.pop("x"), arguments.pop("y", None)
         if not isinstance(x, np.ndarray) or y is None:
             return model.fit(x, y, **arguments)
         self._check_images(x)
+        y = np.asarray(y)
+        if share := arguments.pop("validation_split", 0):
+            first = int(len(x) * (1 - share))  # The last ones, as Keras takes them.
+            arguments["validation_data"] = x[first:], y[first:]
+            x, y = x[:first], y[:first]
         training = self._training(hp)
         batches = TrainingBatches(
             x,
-            np.asarray(y),
+            y,
             arguments.pop("batch_size", None) or training["batch_size"],
             augmentation=training["augmentation"],
             horizontal_flip=self.horizontal_flip,

@@ -34,10 +34,12 @@ class DurableOracle(keras_tuner.Oracle):
     Attributes:
         store: The search directory.
         fits: Tells whether a point, as values by name, is within the limits.
+        run: Name of the run of the search that the state belongs to.
     """
 
     store: Store
     fits: Callable[[dict[str, Any]], bool]
+    run: str | None = None
     trials: dict[str, Any]
     ongoing_trials: dict[str, Any]
     end_order: list[str]
@@ -68,7 +70,7 @@ class DurableOracle(keras_tuner.Oracle):
         return len(ended) >= enough and set(ended) == {Status.FAILED}
 
     def save(self) -> None:
-        write_json(self.store.oracle_file, self.get_state())
+        write_json(self.store.oracle_file, {**self.get_state(), "run": self.run})
 
     def _save_trial(self, trial: Any) -> None:
         write_json(self.store.trial_file(trial.trial_id), trial.get_state())
@@ -88,6 +90,17 @@ class DurableOracle(keras_tuner.Oracle):
                 if trial_id not in state["end_order"]:
                     state["end_order"].append(trial_id)
         self.set_state(state)
+        self.run = state["run"]
+
+    def begin(self, run: str) -> None:
+        """Begin a run of the search, unless the state already belongs to it.
+
+        A run is from one start of the search to its end or interruption; an
+        oracle that is started again within it keeps its workers' trials.
+        """
+        if self.run != run:
+            self.run = run
+            self.requeue()
 
     def requeue(self) -> None:
         """Hand out again what the workers of an earlier run left unfinished.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -62,46 +63,54 @@ def run_search(settings: SearchSettings) -> SearchResult:
         SearchError: Every trial failed.
     """
     store = Store(settings.directory or "")
-    model_class = settings.load_model_class()
     store.create()
-    with store.locked():
-        _check_settings(store, settings)
-        from alexnet.data import load_images
-        from tuning.hypermodel import make_hypermodel
-        from tuning.space import check_limits
+    try:
+        with store.locked():
+            return _run(settings, store)
+    finally:
+        store.discard_if_unused()
 
-        data = load_images(
-            settings.data,
-            image_size=settings.image_size,
-            validation_fraction=settings.validation_fraction,
-            seed=settings.seed,
-        )
-        is_bytes = data.x_train.dtype == "uint8"
-        facts = DataFacts(
-            data.image_shape, data.num_classes, 1 / 255 if is_bytes else None
-        )
-        hypermodel = make_hypermodel(settings, facts)
-        check_limits(hypermodel, settings)
+
+def _run(settings: SearchSettings, store: Store) -> SearchResult:
+    _check_settings(store, settings)
+    model_class = settings.load_model_class()
+    from alexnet.data import load_images
+    from tuning.hypermodel import make_hypermodel
+    from tuning.oracles import make_oracle
+    from tuning.space import check_limits
+
+    data = load_images(
+        settings.data,
+        image_size=settings.image_size,
+        validation_fraction=settings.validation_fraction,
+        seed=settings.seed,
+    )
+    is_bytes = data.x_train.dtype == "uint8"
+    facts = DataFacts(data.image_shape, data.num_classes, 1 / 255 if is_bytes else None)
+    hypermodel = make_hypermodel(settings, facts)
+    check_limits(hypermodel, settings)
+    oracle = make_oracle(settings, hypermodel, store)  # Or its state is damaged.
+    if not store.settings_file.exists():
         write_json(store.settings_file, settings.to_json())
-        print(
-            f"{settings.tuner} search of {model_class.__name__} on {data.name}: "
-            f"{len(data.x_train):,} training and {len(data.x_val):,} validation "
-            f"images of shape {data.image_shape}, {data.num_classes} classes; "
-            f"{settings.trials} trials in {store.root}",
-            flush=True,
-        )
-        progress = Progress(settings.objective)
-        try:
-            if settings.workers == 0:
-                _run_here(settings, hypermodel, store, data, progress)
-            else:
-                from tuning.cluster import run_on_ray
+    print(
+        f"{settings.tuner} search of {model_class.__name__} on {data.name}: "
+        f"{len(data.x_train):,} training and {len(data.x_val):,} validation "
+        f"images of shape {data.image_shape}, {data.num_classes} classes; "
+        f"{settings.trials} trials in {settings.directory}",
+        flush=True,
+    )
+    progress = Progress(settings.objective)
+    try:
+        if settings.workers == 0:
+            _run_here(settings, hypermodel, store, data, oracle, progress)
+        else:
+            from tuning.cluster import run_on_ray
 
-                run_on_ray(settings, facts, data, progress.update)
-        finally:
-            progress.close()
-            write_csv(store.results_file, table(read_results(store)))
-        return _finish(settings, hypermodel, store, data)
+            run_on_ray(settings, facts, data, progress.update)
+    finally:
+        progress.close()
+        write_csv(store.results_file, table(read_results(store)))
+    return _finish(settings, hypermodel, store, data)
 
 
 def _check_settings(store: Store, settings: SearchSettings) -> None:
@@ -117,13 +126,16 @@ def _check_settings(store: Store, settings: SearchSettings) -> None:
 
 
 def _run_here(
-    settings: SearchSettings, hypermodel: Any, store: Store, data: Any, progress: Any
+    settings: SearchSettings,
+    hypermodel: Any,
+    store: Store,
+    data: Any,
+    oracle: Any,
+    progress: Progress,
 ) -> None:
-    from tuning.oracles import make_oracle
     from tuning.tuner import TrialTuner
 
-    oracle = make_oracle(settings, hypermodel, store)
-    oracle.requeue()
+    oracle.begin(uuid.uuid4().hex)
     tuner = TrialTuner(
         oracle,
         hypermodel,
@@ -172,7 +184,12 @@ def _finish(
     part = file.with_name("part.keras")
     model.save(part)
     part.replace(file)
-    write_json(store.best_hyperparameters_file, best["hyperparameters"])
+    hyperparameters = {
+        name: value
+        for name, value in best["hyperparameters"].items()
+        if not name.startswith("tuner/")  # Hyperband's own bookkeeping.
+    }
+    write_json(store.best_hyperparameters_file, hyperparameters)
     reloaded = keras.saving.load_model(file)
     metrics = reloaded.evaluate(
         data.x_val,
@@ -182,11 +199,11 @@ def _finish(
         return_dict=True,
     )
     return SearchResult(
-        directory=store.root,
+        directory=Path(settings.directory or ""),
         rows=rows,
         trial=best["trial"],
         score=best["score"],
         reloaded_score=metrics[settings.objective.removeprefix("val_")],
-        hyperparameters=best["hyperparameters"],
+        hyperparameters=hyperparameters,
         leaderboard=leaderboard(rows, settings.objective),
     )

@@ -20,7 +20,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).absolute()
+        self.lock_file = self.root / ".lock"
         self.settings_file = self.root / "search.json"
         self.oracle_file = self.root / "oracle.json"
         self.results_file = self.root / "results.csv"
@@ -86,6 +87,15 @@ class Store:
                 f"{error}. Choose another with --directory."
             ) from error
 
+    def discard_if_unused(self) -> None:
+        """Remove the directory again if no search has begun in it."""
+        if self.settings_file.exists():
+            return
+        for file in (self.lock_file, self.native_log_file):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # It holds other files, or never came to be.
+            self.root.rmdir()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other searches out; a lock dies with the process that holds it.
@@ -93,7 +103,7 @@ class Store:
         Raises:
             StoreError: Another search holds the directory.
         """
-        with (self.root / ".lock").open("w") as file:
+        with self.lock_file.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
