@@ -173,11 +173,25 @@ def search_space(
 
     Raises:
         TypeError: A range has an unknown name.
+        ValueError: `num_blocks` is more than the ranges per block have entries for.
     """
     given = Ranges.for_images(image_shape)
     defaults = {**given.defaults, **ranges.pop("defaults", {})}
     space = _Space(hp, dataclasses.replace(given, defaults=defaults, **ranges))
+    _check_num_blocks(space.ranges)
     return {"model": _model(space, image_shape), "training": _training(space)}
+
+
+def _check_num_blocks(ranges: Ranges) -> None:
+    per_block = ("filters", "kernel_size", "strides", "pool")
+    entries = min(len(getattr(ranges, name)) for name in per_block)
+    least, most = ranges.num_blocks
+    if not 1 <= least <= most <= entries:
+        raise ValueError(
+            "num_blocks must be two bounds, the lower first, from 1 to the number of "
+            f"entries of {', '.join(per_block)}, which is {entries}; received "
+            f"num_blocks={ranges.num_blocks!r}. Pass longer tuples for more blocks."
+        )
 
 
 class _Space:

@@ -125,6 +125,7 @@ class AlexNet(keras.Model):
         self.logits_bias_initializer = check_initializer(
             "logits_bias_initializer", logits_bias_initializer
         )
+        checks.check_bool("trainable", trainable)
         self._policy = keras.dtype_policies.get(dtype)
         check_image_size(
             type(self).__name__,
@@ -319,6 +320,7 @@ class AlexNet(keras.Model):
 
         Each kernel counts once per position that it is applied at: convolutions
         and dense layers, not biases, activations, normalization and pooling.
+        Layers inside of layers, which a subclass may draw, do not count.
         """
         total = 0
         for layer in self.layers:

@@ -28,7 +28,8 @@ def _constant(value: float) -> dict[str, Any]:
 
 
 def _uniform_fan_in() -> dict[str, Any]:
-    # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for weights.
+    # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for weights. It draws
+    # biases likewise; Keras' initializers do not know a bias' fan-in: 0 here.
     return {
         "class_name": "VarianceScaling",
         "config": {

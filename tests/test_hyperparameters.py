@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import keras
 import keras_tuner
@@ -109,28 +110,36 @@ def test_images_keep_their_proportions():
     assert point["model"]["resize"] is None
 
 
+# A point at which everything is active but what belongs to the other optimizer.
+FULL = {"use_lrn": True, "num_blocks": 4, "num_dense": 2, "optimizer": "adamw"}
+FULL |= {f"pool_{number}": "max" for number in range(1, 5)}
+
+
 @pytest.mark.parametrize(
     ("values", "names"),
     [
-        ({"use_lrn": False}, {"order", "lrn_bias", "lrn_alpha", "lrn_beta"}),
-        ({"num_blocks": 2}, {"filters_3", "kernel_size_3", "strides_3", "pool_3"}),
+        ({}, {"sgd_learning_rate", "momentum"}),
+        ({"optimizer": "sgd"}, {"adamw_learning_rate"}),
+        (
+            {"use_lrn": False},
+            {"order", "lrn_depth_radius", "lrn_bias", "lrn_alpha", "lrn_beta"},
+        ),
+        (
+            {"num_blocks": 3},
+            {"filters_4", "kernel_size_4", "strides_4", "pool_4", "pool_size_4"},
+        ),
         ({"pool_2": "none"}, {"pool_size_2"}),
         ({"num_dense": 1}, {"dense_units_2"}),
         ({"num_dense": 0}, {"dense_units_1", "dense_units_2", "dropout"}),
-        ({"optimizer": "adamw"}, {"sgd_learning_rate", "momentum"}),
-        ({"optimizer": "sgd"}, {"adamw_learning_rate"}),
     ],
 )
 def test_what_does_not_matter_is_inactive(values, names):
-    """Hyperparameters without effect at a point are inactive there, not elsewhere."""
-    everything = {"num_dense": 2, "use_lrn": True}
-    everything |= {f"pool_{number}": "max" for number in range(1, 5)}
-    hp, _ = ask({**everything, **values})
-    assert names <= inactive(hp)
-    name = next(iter(values))
-    other, _ = ask({**everything, "optimizer": "sgd"} if name != "optimizer" else {})
-    if name != "optimizer":
-        assert not names & inactive(other)
+    """What has no effect at a point is inactive there, and nothing else is."""
+    ranges = {"num_blocks": (2, 4), "strides": ((1, 2),) * 4}
+    hp, _ = ask({**FULL, **values}, (64, 64, 3), **ranges)
+    if "optimizer" not in values:
+        names = names | {"sgd_learning_rate", "momentum"}
+    assert inactive(hp) == names
 
 
 def test_without_lrn_blocks_have_no_norm():
@@ -189,6 +198,22 @@ def test_unknown_ranges_are_refused():
     """A range that does not exist is refused by name."""
     with pytest.raises(TypeError, match="filter_count"):
         search_space(keras_tuner.HyperParameters(), (32, 32, 3), filter_count=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"num_blocks": (2, 6)},
+        {"num_blocks": (0, 2)},
+        {"num_blocks": (3, 2)},
+        {"num_blocks": (2, 3), "filters": ((16,), (32,))},
+    ],
+)
+def test_more_blocks_than_ranges_are_refused(ranges):
+    """The number of blocks is at least 1, and no more than what is described."""
+    received = re.escape(f"received num_blocks={ranges['num_blocks']}")
+    with pytest.raises(ValueError, match=f"num_blocks must.*{received}"):
+        search_space(keras_tuner.HyperParameters(), (32, 32, 3), **ranges)
 
 
 def test_ranges_say_what_they_are():

@@ -257,6 +257,7 @@ def test_shared_objects_are_copied_for_each_layer():
     assert model.get_layer("norm1") is not model.get_layer("norm2")
     assert len({id(w) for w in model.weights}) == len(model.weights) == 20
     assert block["norm"].built is False
+    assert isinstance(model.blocks[0]["norm"], dict)  # Else the model tracks it.
 
 
 def test_arguments_and_config_are_copies():
@@ -315,6 +316,7 @@ BAD = [
     *[("dropout", value) for value in (-0.1, 1, 1.0, None, True, "0.5")],
     *[("resize", value) for value in (0, (16,), (16, 0), "224", 1.5)],
     *[("rescale", value) for value in (0, -1, True, "1/255", float("nan"))],
+    *[("trainable", value) for value in ("no", None, 1)],
     *[("dropout_position", value) for value in ("behind", None, 1)],
     *[("dense_activation", value) for value in ("rulu", 3, keras.layers.ReLU())],
     *[("adaptive_pool", value) for value in (0, (6, 6, 6), "6")],

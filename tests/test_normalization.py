@@ -188,7 +188,7 @@ def test_config_repeats_every_argument(arguments, data_format):
     )
     config = layer.get_config()
     assert arguments.items() <= config.items()
-    assert config["data_format"] == data_format or "channels_last"
+    assert config["data_format"] == (data_format or "channels_last")
     assert (config["name"], config["trainable"]) == ("a", False)
     assert config["dtype"]["config"]["name"] == "float16"
     assert LocalResponseNormalization.from_config(config).get_config() == config
@@ -218,3 +218,26 @@ def test_integers_are_normalized_as_floats():
     y = LocalResponseNormalization()(x)
     assert y.dtype == "float32"
     np.testing.assert_allclose(y, reference.lrn(x), **CLOSE)
+
+
+def test_second_gradient_is_the_slope_of_the_first():
+    """The gradient can be differentiated, as gradient penalties do."""
+    arguments = {"bias": 1.0, "alpha": 0.3, "beta": 0.75}
+    layer = LocalResponseNormalization(**arguments, dtype="float64")
+    x = tf.constant(normal(1, 5, dtype="float64"))
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            loss = tf.reduce_sum(layer(x) ** 2)
+        penalty = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+    second = outer.gradient(penalty, x)
+
+    def expected(x):
+        upstream = 2 * reference.lrn(x, **arguments)
+        return np.sum(reference.lrn_gradient(x, upstream, **arguments) ** 2)
+
+    for c in range(5):
+        step = np.eye(5)[c] * 1e-5
+        slope = (expected(x + step) - expected(x - step)) / 2e-5
+        np.testing.assert_allclose(second[0, c], slope, rtol=1e-6)

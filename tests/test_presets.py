@@ -234,21 +234,16 @@ def test_notebook_is_that_sequential():
     outputs = sequential(x)
     np.testing.assert_allclose(model(x), outputs, rtol=1e-5)
     assert np.ptp(outputs, axis=0).max() > 0.01  # They depend on the image.
-    theirs = [type(w.initializer).__name__ for w in layers_with_weights(sequential)]
-    ours = [type(w.initializer).__name__ for w in layers_with_weights(model)]
-    assert ours == theirs
+    assert initializers(model) == initializers(sequential)
 
 
-def layers_with_weights(model):
-    """Return what holds the initializers: each kernel's and bias' own."""
-    found = []
-    for layer in model.layers:
-        if layer.weights:
-            found += [
-                type("Weight", (), {"initializer": layer.kernel_initializer}),
-                type("Weight", (), {"initializer": layer.bias_initializer}),
-            ]
-    return found
+def initializers(model):
+    """Return the kinds of initializers of each layer that has weights."""
+    return [
+        (type(layer.kernel_initializer), type(layer.bias_initializer))
+        for layer in model.layers
+        if layer.weights
+    ]
 
 
 def test_overrides_replace_arguments():
@@ -267,6 +262,15 @@ def test_presets_are_never_changed():
     one.blocks[0]["filters"] = 1
     one.blocks[0]["kernel_initializer"]["config"]["stddev"] = 9
     one.get_config()["blocks"][1]["kernel_initializer"]["config"]["stddev"] = 9
+
+    class Halved(AlexNet):
+        def __init__(self, blocks, **kwargs):
+            for block in blocks:
+                block["filters"] //= 2
+            super().__init__(blocks=blocks, **kwargs)
+
+    with tf.Graph().as_default():
+        assert Halved.from_preset("cifar10_quick").get_layer("conv1").filters == 16
     assert before == AlexNet.presets
     assert other.get_config() == drawn("cifar10_quick", name="net").get_config()
     assert one.get_config() != other.get_config()
