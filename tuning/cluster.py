@@ -10,12 +10,13 @@ import signal
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from tuning.progress import Progress
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store import Store
 
@@ -99,7 +100,7 @@ def run_on_ray(
     settings: SearchSettings,
     facts: DataFacts,
     data: ImageData,
-    on_progress: Callable[[dict[str, Any]], None],
+    progress: Progress,
 ) -> None:
     """Run a search on a Ray of its own on this machine.
 
@@ -107,7 +108,7 @@ def run_on_ray(
         settings: Of the search.
         facts: Of the images.
         data: The images.
-        on_progress: Called with the oracle's `progress`, twice a second.
+        progress: Shows how the search goes.
 
     Raises:
         WorkerError: A worker ended before it had a trial.
@@ -122,6 +123,10 @@ def run_on_ray(
             gpus, settings.gpus_per_trial, settings.trials
         )
         threads = max(1, num_cores() // workers)
+        progress.line(
+            f"{workers} worker(s), each with {threads} thread(s)"
+            + (f" and {settings.gpus_per_trial:g} GPU" if gpus else "")
+        )
         service = (
             ray.remote(OracleService)
             .options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -144,7 +149,7 @@ def run_on_ray(
         while running:
             done, _ = ray.wait([*running, report], timeout=POLL_S)
             if report in done:
-                on_progress(ray.get(report))
+                progress.update(ray.get(report))
                 ray.wait(list(running), timeout=POLL_S)
                 report = service.call.remote("progress")
             for reference in set(done) & set(running):
@@ -157,7 +162,7 @@ def run_on_ray(
                             f"A worker ended before it had a trial: {error}"
                         ) from error
                     running[start(name)] = name
-        on_progress(ray.get(service.call.remote("progress")))
+        progress.update(ray.get(service.call.remote("progress")))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any, TextIO
@@ -36,11 +37,11 @@ class Progress:
         if self.done_before is None:
             self.done_before = self.printed = len(ended)
             if ended:
-                self._line(f"Going on: {len(ended)} of {total} trials are done.")
+                self.line(f"Going on: {len(ended)} of {total} trials are done.")
         for index in range(self.printed, len(ended)):
             trial_id, status, score = ended[index]
             shown = "" if score is None else f"  {self.objective} {score:.4f}"
-            self._line(
+            self.line(
                 f"trial {trial_id}  {status.lower()}{shown}  "
                 f"[{self._summary(ended[: index + 1], total)}]"
             )
@@ -65,11 +66,14 @@ class Progress:
             parts.append(f"about {duration(pace * (total - len(ended)))} left")
         return ", ".join(parts)
 
-    def _line(self, text: str) -> None:
+    def line(self, text: str) -> None:
+        """Print a line above the current one."""
         self._status("")
         print(text, file=self.stream, flush=True)
 
     def _status(self, text: str) -> None:
+        # A line that wraps could not be overwritten.
+        text = text[: shutil.get_terminal_size().columns - 1]
         if self.is_live and text != self.status:
             print(f"\r\x1b[K{text}", end="", file=self.stream, flush=True)
         self.status = text

@@ -106,7 +106,7 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
         else:
             from tuning.cluster import run_on_ray
 
-            run_on_ray(settings, facts, data, progress.update)
+            run_on_ray(settings, facts, data, progress)
     finally:
         progress.close()
         write_csv(store.results_file, table(read_results(store)))
