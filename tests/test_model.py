@@ -199,6 +199,20 @@ def test_half_precision_does_not_round_the_images(dtype):
     assert model.taps["norm1"].dtype == dtype.removeprefix("mixed_")
 
 
+@pytest.mark.parametrize("position", ["after", "before"])
+def test_drops_in_training_alone(position):
+    """`dropout` is the share of units at each dense layer that training drops."""
+    model = small(dropout=0.75, dropout_position=position, dense_units=(4000,))
+    assert model.get_layer("drop3").rate == 0.75
+    before = {"after": "relu3", "before": "flatten"}[position]
+    x = images(8, 16, 16, 3)
+    whole, dropped = model.tap(before)(x), model.tap("drop3")(x, training=True)
+    share = np.count_nonzero(dropped) / np.count_nonzero(whole)
+    # 1,500 and more values: four standard errors.
+    assert share == pytest.approx(0.25, abs=0.045)
+    assert np.array_equal(model.tap("drop3")(x), whole)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_takes_one_to_four_channels(channels):
     """Gray, gray with alpha, color, and color with alpha are all taken."""

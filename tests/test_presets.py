@@ -187,6 +187,40 @@ def test_paper_starts_as_published():
     assert constants == (2, 2.0, 1e-4, 0.75, 1)
 
 
+def test_torchvision_starts_as_pytorch_does():
+    """Weights are uniform between -1 and 1 over the root of the inputs; biases 0."""
+    model = AlexNet.from_preset("torchvision")
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        kernel = layer.kernel.numpy()
+        bound = 1 / math.sqrt(math.prod(kernel.shape[:-1]))
+        assert bound * 0.99 < np.abs(kernel).max() <= bound
+        assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+        assert not np.any(layer.bias)
+    assert model.get_layer("drop6").rate == 0.5
+
+
+def test_cifar10_quick_is_caffes():
+    """First weights and kinds of pools are those of Caffe's definition."""
+    model = AlexNet.from_preset("cifar10_quick")
+    stddevs = {
+        "conv1": 1e-4,
+        "conv2": 0.01,
+        "conv3": 0.01,
+        "fc4": 0.1,
+        "logits": 0.1,
+    }
+    for name, stddev in stddevs.items():
+        layer = model.get_layer(name)
+        # 640 weights and more: five standard errors are 14 %.
+        assert layer.kernel.numpy().std() == pytest.approx(stddev, rel=0.14)
+        assert not np.any(layer.bias)
+    pools = [type(model.get_layer(f"pool{number}")) for number in (1, 2, 3)]
+    average = keras.layers.AveragePooling2D
+    assert pools == [keras.layers.MaxPooling2D, average, average]
+
+
 def test_notebook_is_that_sequential():
     """With the same weights, outputs equal those of the notebook's own Sequential.
 
