@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from strategies import image_shapes, points
 
 from alexnet import AlexNet
-from alexnet.hyperparameters import ORDERS, Ranges, search_space
+from alexnet.hyperparameters import search_space
+from alexnet.ranges import ORDERS, Ranges
 
 
 def drawn(cls, hp, *args, **kwargs):
@@ -128,7 +129,7 @@ FULL |= {f"pool_{number}": "max" for number in range(1, 5)}
             {"num_blocks": 3},
             {"filters_4", "kernel_size_4", "strides_4", "pool_4", "pool_size_4"},
         ),
-        ({"pool_2": "none"}, {"pool_size_2"}),
+        ({"pool_3": "none"}, {"pool_size_3"}),
         ({"num_dense": 1}, {"dense_units_2"}),
         ({"num_dense": 0}, {"dense_units_1", "dense_units_2", "dropout"}),
     ],

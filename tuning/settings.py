@@ -38,7 +38,8 @@ class SearchSettings:
         horizontal_flip: Whether training images may be mirrored.
         max_parameters, max_multiply_adds: Limits on a network's parameters and
             on its multiplications of weights per image; None for none. Points
-            beyond are not tried: others are drawn.
+            beyond are not tried: others are drawn. The paper's network has
+            61 million parameters and 720 million multiply-adds.
         workers: Processes that run trials; None for one per GPU or, without
             GPUs, as many as cores and memory carry; 0 for this process.
         gpus_per_trial: GPUs that a worker holds, in (0, 1]: 0.25 packs four
@@ -61,7 +62,7 @@ class SearchSettings:
     image_size: int | tuple[int, int] | None = None
     validation_fraction: float = 0.2
     horizontal_flip: bool = False
-    max_parameters: int | None = None
+    max_parameters: int | None = 100_000_000
     max_multiply_adds: int | None = None
     workers: int | None = None
     gpus_per_trial: float = 1.0
@@ -90,10 +91,14 @@ class SearchSettings:
             put(self, "image_size", tuple(self.image_size))
         size = self.image_size
         if size is not None:
-            sides = size if isinstance(size, tuple) and len(size) == 2 else (size,)
-            for side in sides:
+            if isinstance(size, tuple) and len(size) != 2:
+                raise TypeError(
+                    "image_size must be a whole number or (height, width); received "
+                    f"image_size={size!r}."
+                )
+            for side in size if isinstance(size, tuple) else (size,):
                 _whole("image_size", side, 1)
-        if isinstance(self.tune, str) or not all(
+        if not isinstance(self.tune, (tuple, list)) or not all(
             isinstance(pattern, str) and pattern for pattern in self.tune
         ):
             raise TypeError(
@@ -121,11 +126,12 @@ class SearchSettings:
             found: Any = importlib.import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # Whatever the module raises.
             raise ValueError(
                 'model must be "package.module:Class" of a module that can be '
-                f"imported; received model={self.model!r}: {error}. Install the "
-                "package, or run from the folder that holds it."
+                f"imported; received model={self.model!r}: {type(error).__name__}: "
+                f"{error}. Install the package, run from the folder that holds it, or "
+                "mend it."
             ) from error
         if not (isinstance(found, type) and issubclass(found, AlexNet)):
             raise ValueError(
