@@ -21,6 +21,9 @@ class TrainingBatches(keras.utils.PyDataset):
             appears repeats the outermost pixels.
         horizontal_flip: Whether half of the images are mirrored.
         seed: The same seed gives the same batches in every epoch.
+
+    Raises:
+        ValueError: There are more or fewer labels than images.
     """
 
     def __init__(
@@ -34,6 +37,11 @@ class TrainingBatches(keras.utils.PyDataset):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if len(x) != len(y):
+            raise ValueError(
+                "Each image must have a label; received "
+                f"{len(x)} images and {len(y)} labels."
+            )
         self.x = x
         self.y = y
         self.batch_size = batch_size

@@ -184,6 +184,7 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
     try:
         with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
             ray.init(
+                address="local",  # Whatever RAY_ADDRESS says.
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",

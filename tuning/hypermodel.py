@@ -62,6 +62,7 @@ class HyperAlexNet(keras_tuner.HyperModel):
         self.model = model
         self.rescale = rescale
         self.horizontal_flip = horizontal_flip
+        self._costs: dict[str, tuple[Any, Cost]] = {}
 
     def declare_hyperparameters(self, hp: Any) -> None:
         """Register the whole space, without building a network."""
@@ -119,10 +120,16 @@ class HyperAlexNet(keras_tuner.HyperModel):
 
     def cost(self, hp: Any) -> Cost:
         """Return the cost of the network at a point, without making its weights."""
+        arguments = self.model.search_space(hp, self.image_shape)["model"]
+        if repr(arguments) in self._costs:  # Another point with the same network.
+            return self._costs[repr(arguments)][1]
         with keras.StatelessScope(initialize_variables=False):
             cost = cost_of(self._network(hp))
         # Keras lists the variables as still to be made; forget them.
         keras.utils.clear_session(free_memory=False)
+        # Beside its arguments: while they live, no other object has their address,
+        # which may be part of the text.
+        self._costs[repr(arguments)] = arguments, cost
         return cost
 
     def _network(self, hp: Any) -> AlexNet:

@@ -9,6 +9,7 @@ are repeated change nothing.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,15 +18,19 @@ import numpy as np
 from keras_tuner.src.engine import trial as trial_module
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from keras_tuner.src.tuners.gridsearch import LinkedList
+from sklearn.exceptions import ConvergenceWarning
 
-from tuning.hypermodel import HyperAlexNet
+from tuning.hypermodel import Cost, HyperAlexNet
 from tuning.settings import SearchSettings, derive_seed
-from tuning.space import MAX_DRAWS, default_point, fits, make_space
-from tuning.store import Store, read_json, write_json
+from tuning.space import MAX_DRAWS, default_point, fits, make_space, point
+from tuning.store import Store, read_json, write_bytes, write_json
 
 Status = trial_module.TrialStatus
 ENDED = (Status.COMPLETED, Status.FAILED)
 FAILURES_AT_START = 3
+# Points that Bayesian search compares, evenly drawn, and around the best of them.
+CANDIDATES = 2000
+SPREADS = (0.1, 0.02)
 
 
 class DurableOracle(keras_tuner.Oracle):
@@ -34,11 +39,13 @@ class DurableOracle(keras_tuner.Oracle):
     Attributes:
         store: The search directory.
         fits: Tells whether a point, as values by name, is within the limits.
+        cost: Returns the cost of such a point.
         run: Name of the run of the search that the state belongs to.
     """
 
     store: Store
     fits: Callable[[dict[str, Any]], bool]
+    cost: Callable[[dict[str, Any]], Cost]
     run: str | None = None
     trials: dict[str, Any]
     ongoing_trials: dict[str, Any]
@@ -141,6 +148,7 @@ class DurableOracle(keras_tuner.Oracle):
             return False
         ended = trial_module.Trial.from_state(trial.get_state())
         ended.status, ended.message = Status.FAILED, message
+        write_bytes(self.store.error_file(trial.trial_id), message.encode())
         self.end_trial(ended)
         return True
 
@@ -163,11 +171,51 @@ class _Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
 
 class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        response = super().populate_space(trial_id)
-        values = response.get("values")
-        if values and (self._duplicate(values) or not self.fits(values)):
+        completed = {
+            trial_id: trial
+            for trial_id, trial in self.trials.items()
+            if trial.status == Status.COMPLETED
+        }
+        if len(completed) < self.num_initial_points:
             return self._random_populate_space()
-        return response
+        self._fit(completed)
+        # KerasTuner follows numeric gradients, which takes a minute with forty
+        # hyperparameters, and comes to a single point, within the limits or not.
+        points = self._random_state.uniform(
+            size=(CANDIDATES, len(self._get_hp_bounds()))
+        )
+        for spread in SPREADS:
+            best = points[np.argsort(self._bound(points))[: CANDIDATES // 50]]
+            near = self._random_state.normal(np.repeat(best, 25, axis=0), spread)
+            points = np.concatenate([points, np.clip(near, 0, 1)])
+        for index in np.argsort(self._bound(points), kind="stable")[:MAX_DRAWS]:
+            values = self._vector_to_values(points[index])
+            if not self._duplicate(values) and self.fits(values):
+                return {"status": Status.RUNNING, "values": values}
+        return self._random_populate_space()
+
+    def _fit(self, completed: dict[str, Any]) -> None:
+        """Fit the Gaussian process to the trials so far.
+
+        Those that run count with a pessimistic guess, which KerasTuner takes from
+        the last fit; here it is one to the completed trials, so that the next
+        point does not depend on whether the oracle was started again.
+        """
+        with warnings.catch_warnings():
+            # Few points may fit any length scale.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            trials, self.trials = self.trials, completed
+            try:
+                self.gpr.fit(*self._vectorize_trials())
+            finally:
+                self.trials = trials
+            if self.ongoing_trials:
+                self.gpr.fit(*self._vectorize_trials())
+
+    def _bound(self, points: np.ndarray) -> np.ndarray:
+        """Return the lower confidence bound of the score to be minimized."""
+        mean, deviation = self.gpr.predict(points, return_std=True)
+        return mean - self.beta * deviation
 
     def get_state(self) -> dict[str, Any]:
         name, keys, *rest = self._random_state.get_state()
@@ -216,7 +264,27 @@ class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
             values = super()._get_next_combination(values)
             if values is None or self.fits(values):
                 return values
+            values = self._last_of_network(values)
         return None
+
+    def _last_of_network(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return a later combination, if there is one before the cost changes.
+
+        What says how to train varies fastest; without this, thousands of points
+        beyond the limits would be the same network.
+        """
+        space = self.get_space().space
+        cost = self.cost(values)
+        parents = {condition.name for hp in space for condition in hp.conditions}
+        for hp in reversed(space):
+            if hp.name not in values:
+                continue
+            others = [value for value in hp.values if value != hp.default]
+            later = {**values, hp.name: others[-1] if others else hp.default}
+            if hp.name in parents or self.cost(later) != cost:
+                break
+            values = later
+        return values
 
 
 def make_oracle(
@@ -259,5 +327,6 @@ def make_oracle(
     oracle.verbose = 0
     oracle.store = store
     oracle.fits = lambda values: fits(values, space, hypermodel, settings)
+    oracle.cost = lambda values: hypermodel.cost(point(values, space))
     oracle.reload()
     return oracle

@@ -64,11 +64,11 @@ def run_search(settings: SearchSettings) -> SearchResult:
     """
     store = Store(settings.directory or "")
     store.create()
-    try:
-        with store.locked():
+    with store.locked():
+        try:
             return _run(settings, store)
-    finally:
-        store.discard_if_unused()
+        finally:
+            store.discard_if_unused()  # Under the lock: another search may begin.
 
 
 def _run(settings: SearchSettings, store: Store) -> SearchResult:
@@ -163,6 +163,14 @@ def _finish(
         failed = [row["trial"] for row in rows if row["status"] == "FAILED"]
         errors = [store.error_file(trial) for trial in failed]
         shown = next((file.read_text() for file in errors if file.exists()), "")
+        if not rows:
+            raise SearchError(
+                "The search must find a point within the limits; received "
+                f"max_parameters={settings.max_parameters} and "
+                f"max_multiply_adds={settings.max_multiply_adds}, and none was found "
+                "among those that come first. Raise the limits, or name fewer "
+                "hyperparameters in tune."
+            )
         raise SearchError(
             f"Every trial failed ({len(failed)} of {settings.trials} were run); the "
             f"first with:\n{shown}\nMend that and run the same command again. Each "
@@ -171,7 +179,7 @@ def _finish(
     if len(rows) < settings.trials:
         print(
             f"The search ended after {len(rows)} of {settings.trials} trials: the "
-            "space has no more points within the limits."
+            "space has no more points, or none within the limits was found."
         )
     hp = keras_tuner.HyperParameters()
     hp.values = dict(best["hyperparameters"])

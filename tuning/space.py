@@ -94,9 +94,15 @@ def fits(
     limits = (settings.max_parameters, settings.max_multiply_adds)
     if limits == (None, None):
         return True
-    hp = space.copy()
-    hp.values = dict(values)
+    cost = hypermodel.cost(point(values, space))
     return all(
         limit is None or amount <= limit
-        for amount, limit in zip(hypermodel.cost(hp), limits, strict=True)
+        for amount, limit in zip(cost, limits, strict=True)
     )
+
+
+def point(values: dict[str, Any], space: Any) -> Any:
+    """Return the space with the values of a point."""
+    hp = space.copy()
+    hp.values = dict(values)
+    return hp

@@ -1,0 +1,411 @@
+"""The four oracles: same seed same trials, within limits, and after any restart.
+
+Oracles are driven without training: a point's score follows from its values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+
+import pytest
+
+from tuning import HyperAlexNet, SearchSettings
+from tuning.oracles import make_oracle
+from tuning.settings import TUNERS
+from tuning.space import default_point, make_space
+from tuning.store import Store, StoreError, read_json, write_json
+
+# KerasTuner calls threading.currentThread().getName().
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+]
+
+TUNE = ("filters_1", "dense_units_1", "optimizer", "batch_size", "weight_decay")
+HYPERMODEL = HyperAlexNet((8, 8, 1), 10)
+
+
+def new_oracle(directory, tuner="random", **settings):
+    """Return the oracle on a directory, with the state that this holds."""
+    settings = {"trials": 9, "epochs": 9, "tune": TUNE, **settings}
+    return make_oracle(
+        SearchSettings(tuner=tuner, directory=directory, **settings),
+        HYPERMODEL,
+        Store(directory),
+    )
+
+
+def score_of(trial):
+    """Return a score in [0, 1) that depends on the trial's point alone."""
+    text = json.dumps(trial.hyperparameters.values, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+
+
+def end(oracle, trial, status="COMPLETED"):
+    """Report a trial's score and its end."""
+    if status == "COMPLETED":
+        oracle.update_trial(trial.trial_id, {"val_accuracy": score_of(trial)})
+    trial.status = status
+    oracle.end_trial(trial)
+
+
+def drive(oracle, workers=1, steps=None, status="COMPLETED", reopen=lambda o: o):
+    """Run a search of `workers`, first in first out; return trials as they began.
+
+    Args:
+        oracle: Of the search.
+        workers: Number of trials that run at once.
+        steps: Calls after which to leave the search; None for its end.
+        status: With which trials end.
+        reopen: Called with the oracle before each call; returns the one to use.
+    """
+    begun, running = [], []
+    for _ in itertools.count() if steps is None else range(steps):
+        oracle = reopen(oracle)
+        worker = next(n for n in range(workers + 1) if n not in dict(running))
+        if worker < workers:
+            trial = oracle.create_trial(f"worker-{worker}")
+            if trial.status == "RUNNING":
+                running.append((worker, trial.trial_id))
+                begun.append((trial.trial_id, dict(trial.hyperparameters.values)))
+                continue
+            if not running:
+                assert trial.status == "STOPPED"
+                break
+        _, trial_id = running.pop(0)
+        end(oracle, oracle.trials[trial_id], status)
+    return begun
+
+
+def files_of(directory):
+    """Return every stored file's content by name."""
+    return {
+        str(file.relative_to(directory)): file.read_bytes()
+        for file in directory.rglob("*.json")
+    }
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_first_trial_is_the_default_point(tmp_path, tuner):
+    """Whatever the tuner, the first point tried is the default one."""
+    trial = new_oracle(tmp_path, tuner, tune=()).create_trial("worker-0")
+    default = default_point(make_space(HYPERMODEL)).values
+    values = trial.hyperparameters.values
+    assert {name: values[name] for name in default} == default
+    assert all(name in default or name.startswith("tuner/") for name in values)
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_same_seed_same_trials(tmp_path, tuner):
+    """Two searches with one seed try the same points in the same order."""
+    first = drive(new_oracle(tmp_path / "a", tuner))
+    assert drive(new_oracle(tmp_path / "b", tuner)) == first
+    assert [trial for trial, _ in first] == [str(n) for n in range(9)]
+    points = [json.dumps(values, sort_keys=True) for _, values in first]
+    assert len(set(points)) == len(points)
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
+def test_another_seed_other_trials(tmp_path, tuner):
+    """Another seed tries other points; 0 is a seed like any other."""
+    searches = [
+        drive(new_oracle(tmp_path / str(seed), tuner, seed=seed), steps=8)
+        for seed in (0, 1, 2)
+    ]
+    assert searches[0] == drive(new_oracle(tmp_path / "again", tuner, seed=0), steps=8)
+    for one, other in itertools.combinations(searches, 2):
+        assert one[0] == other[0]
+        assert one[1:] != other[1:]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_goes_on_after_a_restart_as_if_there_was_none(tmp_path, tuner, workers):
+    """An oracle that is made anew before every call gives the very same trials."""
+    expected = drive(new_oracle(tmp_path / "whole", tuner), workers)
+
+    def reopen(oracle):
+        return new_oracle(tmp_path / "broken", tuner)
+
+    assert drive(new_oracle(tmp_path / "broken", tuner), workers, reopen=reopen) == (
+        expected
+    )
+    ended = new_oracle(tmp_path / "broken", tuner).progress()
+    assert ended == new_oracle(tmp_path / "whole", tuner).progress()
+    assert len(ended["ended"]) == 9
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_repeated_calls_change_nothing(tmp_path, tuner):
+    """A call that Ray repeats after a restart leaves all files as they are."""
+    oracle = new_oracle(tmp_path, tuner)
+    drive(oracle, steps=4)
+    trial = oracle.create_trial("worker-0")
+    before = files_of(tmp_path)
+    assert oracle.create_trial("worker-0") is trial
+    oracle.update_trial(trial.trial_id, {"val_accuracy": 0.25})
+    reported = files_of(tmp_path)
+    oracle.update_trial(trial.trial_id, {"val_accuracy": 0.25})
+    assert files_of(tmp_path) == reported != before
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    ended = files_of(tmp_path)
+    for again in (oracle, new_oracle(tmp_path, tuner)):
+        again.update_trial(trial.trial_id, {"val_accuracy": 0.75})
+        again.end_trial(trial)
+        assert files_of(tmp_path) == ended
+        assert again.trials[trial.trial_id].score == 0.25
+
+
+def test_a_repeated_report_replaces_the_first(tmp_path):
+    """A trial that is run again after its report counts with its last score."""
+    oracle = new_oracle(tmp_path)
+    trial = oracle.create_trial("worker-0")
+    oracle.update_trial(trial.trial_id, {"val_accuracy": 0.9})
+    oracle.update_trial(trial.trial_id, {"val_accuracy": 0.1})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    assert oracle.trials[trial.trial_id].score == 0.1
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_a_trial_ends_once_if_the_state_was_not_written(tmp_path, tuner):
+    """If the oracle dies between a trial's record and its state, the trial counts."""
+    oracle = new_oracle(tmp_path, tuner)
+    trial = oracle.create_trial("worker-0")
+    before = oracle.store.oracle_file.read_bytes()
+    end(oracle, trial)
+    expected = oracle.create_trial("worker-0").hyperparameters.values
+    oracle.store.oracle_file.write_bytes(before)
+    again = new_oracle(tmp_path, tuner)
+    assert [ended[:2] for ended in again.progress()["ended"]] == [("0", "COMPLETED")]
+    assert again.progress()["running"] == []
+    assert again.create_trial("worker-0").hyperparameters.values == expected
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_a_trial_begins_once_if_the_state_was_not_written(tmp_path, tuner):
+    """If the oracle dies between a new trial's record and its state, it begins anew."""
+    oracle = new_oracle(tmp_path, tuner)
+    end(oracle, oracle.create_trial("worker-0"))
+    before = oracle.store.oracle_file.read_bytes()
+    expected = oracle.create_trial("worker-0")
+    oracle.store.oracle_file.write_bytes(before)
+    again = new_oracle(tmp_path, tuner).create_trial("worker-0")
+    assert again.trial_id == expected.trial_id == "1"
+    assert again.hyperparameters.values == expected.hyperparameters.values
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_a_new_run_hands_out_what_was_left(tmp_path, tuner):
+    """What an earlier run left unfinished is handed out first, each once."""
+    oracle = new_oracle(tmp_path, tuner)
+    oracle.begin("first")
+    end(oracle, oracle.create_trial("worker-0"))
+    left = {
+        t.trial_id: t.hyperparameters.values
+        for t in (oracle.create_trial(f"worker-{n}") for n in range(3))
+    }
+    same_run = new_oracle(tmp_path, tuner)
+    same_run.begin("first")
+    assert same_run.progress()["running"] == sorted(left)
+    again = new_oracle(tmp_path, tuner)
+    again.begin("second")
+    assert again.progress()["running"] == []
+    trials = [again.create_trial(f"worker-{n}") for n in range(4)]
+    assert [t.trial_id for t in trials[:3]] == sorted(left)
+    assert {t.trial_id: t.hyperparameters.values for t in trials[:3]} == left
+    assert trials[3].trial_id not in {"0", *left}
+
+
+def test_a_search_whose_trials_all_fail_stops_and_tries_them_again(tmp_path):
+    """After three failures and no success no trial begins; a new run tries again."""
+    oracle = new_oracle(tmp_path)
+    oracle.begin("first")
+    assert len(drive(oracle, status="FAILED")) == 3
+    assert oracle.progress()["has_failed"]
+    again = new_oracle(tmp_path)
+    again.begin("second")
+    assert not again.progress()["has_failed"]
+    begun = drive(again)
+    assert [trial for trial, _ in begun] == [str(n) for n in range(9)]
+    assert {status for _, status, _ in again.progress()["ended"]} == {"COMPLETED"}
+
+
+def test_a_search_with_a_success_bears_failures(tmp_path):
+    """If a trial completed, any number of failures ends no search."""
+    oracle = new_oracle(tmp_path)
+    end(oracle, oracle.create_trial("worker-0"))
+    assert len(drive(oracle, status="FAILED")) == 8
+    progress = oracle.progress()
+    assert not progress["has_failed"]
+    assert [status for _, status, _ in progress["ended"]] == (
+        ["COMPLETED"] + ["FAILED"] * 8
+    )
+    assert new_oracle(tmp_path).create_trial("worker-0").status == "STOPPED"
+
+
+def test_a_worker_that_died_for_good_fails_its_trial(tmp_path):
+    """The trial of a lost worker fails with the reason in its error.txt."""
+    oracle = new_oracle(tmp_path)
+    trial = oracle.create_trial("worker-0")
+    assert oracle.abandon("worker-0", "out of memory")
+    assert not oracle.abandon("worker-0", "out of memory")
+    assert not oracle.abandon("worker-1", "out of memory")
+    assert oracle.progress()["ended"] == [(trial.trial_id, "FAILED", None)]
+    assert oracle.store.error_file(trial.trial_id).read_text() == "out of memory"
+    assert new_oracle(tmp_path).trials[trial.trial_id].message == "out of memory"
+    assert oracle.create_trial("worker-0").trial_id == "1"
+
+
+@pytest.mark.parametrize("limits", [(30_000, None), (None, 200_000), (45_000, 250_000)])
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_every_point_is_within_the_limits(tmp_path, tuner, limits):
+    """No trial has more parameters or multiply-adds than allowed, and all are run."""
+    tune = ("filters_*", "num_dense", "dense_units_1", "batch_size", "augmentation")
+    oracle = new_oracle(
+        tmp_path,
+        tuner,
+        tune=tune,
+        max_parameters=limits[0],
+        max_multiply_adds=limits[1],
+    )
+    default = HYPERMODEL.cost(default_point(make_space(HYPERMODEL, tune)))
+    assert default.parameters > 45_000
+    begun = drive(oracle)
+    assert len(begun) == 9
+    for trial_id, _ in begun:
+        trial = oracle.trials[trial_id]
+        assert trial.status == "COMPLETED"
+        model = HYPERMODEL.build(trial.hyperparameters)
+        assert model.count_params() <= (limits[0] or math.inf)
+        assert model.multiply_adds <= (limits[1] or math.inf)
+        assert HYPERMODEL.cost(trial.hyperparameters) == (
+            model.count_params(),
+            model.multiply_adds,
+        )
+
+
+def test_grid_visits_each_combination_once(tmp_path):
+    """A grid search tries every combination of a small space once, then stops."""
+    oracle = new_oracle(tmp_path, "grid", trials=99, tune=("optimizer", "batch_size"))
+    begun = drive(oracle, workers=2)
+    points = [(values["optimizer"], values["batch_size"]) for _, values in begun]
+    assert sorted(points) == sorted(
+        itertools.product(("adamw", "sgd"), (16, 32, 64, 128))
+    )
+    assert new_oracle(tmp_path, "grid", trials=99).create_trial("w").status == "STOPPED"
+
+
+def test_grid_visits_each_combination_within_the_limits(tmp_path):
+    """With limits a grid search tries exactly the combinations that are within."""
+    tune = ("filters_2", "filters_3", "optimizer", "batch_size")
+    space = make_space(HYPERMODEL, tune)
+    hp = default_point(space)
+    widths = next(entry.values for entry in space.space if entry.name == "filters_2")
+    limit = HYPERMODEL.cost(hp).multiply_adds - 1
+    within = set()
+    for two, three in itertools.product(widths, widths):
+        hp.values |= {"filters_2": two, "filters_3": three}
+        if HYPERMODEL.cost(hp).multiply_adds <= limit:
+            within.add((two, three))
+    assert 0 < len(within) < len(widths) ** 2
+    oracle = new_oracle(
+        tmp_path, "grid", trials=999, tune=tune, max_multiply_adds=limit
+    )
+    points = [
+        tuple(values[name] for name in tune) for _, values in drive(oracle, workers=2)
+    ]
+    assert sorted(points) == sorted(
+        (*widths, optimizer, batch_size)
+        for widths in within
+        for optimizer in ("adamw", "sgd")
+        for batch_size in (16, 32, 64, 128)
+    )
+
+
+def test_random_stops_when_a_small_space_is_used_up(tmp_path):
+    """A random search of a small space tries no point twice and comes to an end."""
+    begun = drive(new_oracle(tmp_path, trials=99, tune=("optimizer",)))
+    assert [values["optimizer"] for _, values in begun] == ["adamw", "sgd"]
+
+
+def test_hyperband_promotes_the_best(tmp_path):
+    """Hyperband's later rounds go on with the best trials of the round before."""
+    oracle = new_oracle(tmp_path, "hyperband", trials=30)
+    begun = dict(drive(oracle))
+    promoted = {t: v for t, v in begun.items() if "tuner/trial_id" in v}
+    assert len(promoted) >= 5
+    for values in promoted.values():
+        parent = begun[values["tuner/trial_id"]]
+        assert values["tuner/initial_epoch"] == parent["tuner/epochs"]
+        assert values["tuner/epochs"] > parent["tuner/epochs"]
+        assert values["tuner/round"] == parent["tuner/round"] + 1
+        for name, value in parent.items():
+            assert name.startswith("tuner/") or values[name] == value
+    first_round = [
+        t
+        for t, v in begun.items()
+        if (v["tuner/bracket"], v["tuner/round"]) == (2, 0) and int(t) < 9
+    ]
+    scores = sorted(oracle.trials[t].score for t in first_round)
+    parents = {v["tuner/trial_id"] for v in promoted.values()} & set(first_round)
+    assert parents
+    assert max(scores) in {oracle.trials[t].score for t in parents}
+    assert {values["tuner/epochs"] for values in begun.values()} == {1, 3, 9}
+
+
+def test_bayesian_learns_from_scores(tmp_path):
+    """Bayesian search goes where the scores are: the same seed, other trials."""
+
+    def points(score):
+        oracle = new_oracle(tmp_path / str(score), "bayesian", trials=12)
+        for _ in range(12):
+            trial = oracle.create_trial("worker-0")
+            decay = trial.hyperparameters.values["weight_decay"]
+            value = math.log10(decay) * score
+            oracle.update_trial(trial.trial_id, {"val_accuracy": value})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+        return [
+            math.log10(oracle.trials[t].hyperparameters.values["weight_decay"])
+            for t in oracle.end_order
+        ]
+
+    high, low = points(1), points(-1)
+    assert high[:3] == low[:3]
+    assert sum(high[3:]) > sum(low[3:]) + 9
+
+
+@pytest.mark.parametrize("name", ["oracle_file", "trial_file"])
+def test_a_damaged_state_is_told(tmp_path, name):
+    """A state that is cut off raises StoreError naming the file; nothing is lost."""
+    oracle = new_oracle(tmp_path)
+    end(oracle, oracle.create_trial("worker-0"))
+    file = (
+        oracle.store.oracle_file
+        if name == "oracle_file"
+        else (oracle.store.trial_file("0"))
+    )
+    file.write_bytes(file.read_bytes()[:100])
+    before = files_of(tmp_path)
+    with pytest.raises(StoreError, match=rf"received {file}: "):
+        new_oracle(tmp_path)
+    assert files_of(tmp_path) == before
+
+
+def test_state_is_read_without_training(tmp_path):
+    """A directory without state is a search that has yet to begin."""
+    write_json(tmp_path / "search.json", {})
+    oracle = new_oracle(tmp_path)
+    assert oracle.progress() == {
+        "total": 9,
+        "running": [],
+        "ended": [],
+        "has_failed": False,
+    }
+    oracle.begin("first")
+    assert read_json(oracle.store.oracle_file)["run"] == "first"

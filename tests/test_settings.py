@@ -1,0 +1,219 @@
+"""SearchSettings: what is refused, what is stored, and the seeds derived from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alexnet import AlexNet
+from tuning import SearchSettings
+from tuning.settings import RUNTIME_SETTINGS, derive_seed
+
+REFUSED = [
+    ("data", "", TypeError, "data=''"),
+    ("data", 3, TypeError, "data=3"),
+    ("tuner", "magic", ValueError, "tuner='magic'"),
+    ("tuner", None, ValueError, "tuner=None"),
+    ("trials", 0, ValueError, "trials=0"),
+    ("trials", 2.0, TypeError, r"trials=2\.0"),
+    ("trials", True, TypeError, "trials=True"),
+    ("epochs", -1, ValueError, "epochs=-1"),
+    ("directory", "", TypeError, "directory=''"),
+    ("seed", -1, ValueError, "seed=-1"),
+    ("seed", "0", TypeError, "seed='0'"),
+    ("model", "alexnet", ValueError, "model='alexnet'"),
+    ("model", ":AlexNet", ValueError, "model=':AlexNet'"),
+    ("model", ".nets:Net", ValueError, r"model='\.nets:Net'"),
+    ("model", 3, ValueError, "model=3"),
+    ("tune", "filters_1", TypeError, "tune='filters_1'"),
+    ("tune", ("",), TypeError, r"tune=\('',\)"),
+    ("tune", (1,), TypeError, r"tune=\(1,\)"),
+    ("tune", None, TypeError, "tune=None"),
+    ("objective", "accuracy", ValueError, "objective='accuracy'"),
+    ("image_size", 0, ValueError, "image_size=0"),
+    ("image_size", (8, 0), ValueError, "image_size=0"),
+    ("image_size", (8, 8, 1), TypeError, r"image_size=\(8, 8, 1\)"),
+    ("image_size", 8.0, TypeError, r"image_size=8\.0"),
+    ("validation_fraction", 0, ValueError, "validation_fraction=0"),
+    ("validation_fraction", 1.0, ValueError, r"validation_fraction=1\.0"),
+    ("validation_fraction", float("nan"), ValueError, "validation_fraction=nan"),
+    ("validation_fraction", "0.2", TypeError, r"validation_fraction='0\.2'"),
+    ("horizontal_flip", 1, TypeError, "horizontal_flip=1"),
+    ("max_parameters", 0, ValueError, "max_parameters=0"),
+    ("max_parameters", 1e6, TypeError, r"max_parameters=1000000\.0"),
+    ("max_multiply_adds", -5, ValueError, "max_multiply_adds=-5"),
+    ("workers", -1, ValueError, "workers=-1"),
+    ("workers", 1.5, TypeError, r"workers=1\.5"),
+    ("gpus_per_trial", 0, ValueError, "gpus_per_trial=0"),
+    ("gpus_per_trial", 1.5, ValueError, r"gpus_per_trial=1\.5"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error", "shown"), REFUSED)
+def test_refuses_bad_values(name, value, error, shown):
+    """A bad value is refused at once; the message holds its name and the value."""
+    with pytest.raises(error, match=rf"(?s){name} must .*received {shown}"):
+        SearchSettings(**{name: value})
+
+
+def test_every_setting_has_a_bad_value_above():
+    """No setting is taken unchecked."""
+    names = {field.name for field in dataclasses.fields(SearchSettings)}
+    assert names == {name for name, *_ in REFUSED}
+
+
+def test_is_frozen():
+    """Settings cannot be changed once they are checked."""
+    with pytest.raises(dataclasses.FrozenInstanceError, match="trials"):
+        SearchSettings().trials = 0
+
+
+@pytest.mark.parametrize(
+    ("data", "directory"),
+    [
+        ("digits", "runs/digits"),
+        ("some/flowers.npz", "runs/flowers"),
+        ("/images/cats/", "runs/cats"),
+    ],
+)
+def test_names_a_directory_after_the_data(data, directory):
+    """Without a directory, a search lives in runs/ under the name of its data."""
+    assert SearchSettings(data=data).directory == directory
+
+
+def test_settings_survive_json(tmp_path):
+    """What `to_json` gives is plain data from which equal settings can be made."""
+    settings = SearchSettings(
+        data=tmp_path,
+        directory=tmp_path / "search",
+        tune=["filters_*", "optimizer"],
+        image_size=[8, 12],
+        max_parameters=10**6,
+        horizontal_flip=True,
+        model=AlexNet,
+    )
+    again = SearchSettings(**json.loads(json.dumps(settings.to_json())))
+    assert again == settings
+    assert settings.differences(again.to_json()) == []
+
+
+def test_stores_paths_of_data_from_the_root(tmp_path, monkeypatch):
+    """A relative path of the data is stored absolute; a known name stays a name."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    pictures = str(tmp_path.resolve() / "pictures")
+    assert SearchSettings(data="pictures").to_json()["data"] == pictures
+    assert SearchSettings(data="digits").to_json()["data"] == "digits"
+
+
+def test_differences_name_both_values():
+    """A setting that differs is told with the stored and the given value."""
+    stored = SearchSettings(seed=1, tune=("optimizer",)).to_json()
+    given_now = SearchSettings(seed=2, tune=("batch_size",))
+    assert given_now.differences(stored) == [
+        "seed: 1 there, 2 here",
+        "tune: ['optimizer'] there, ['batch_size'] here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data", "mnist"),
+        ("tuner", "grid"),
+        ("trials", 3),
+        ("epochs", 3),
+        ("directory", "elsewhere"),
+        ("seed", 3),
+        ("model", "nets:Net"),
+        ("tune", ("optimizer",)),
+        ("objective", "val_loss"),
+        ("image_size", 3),
+        ("validation_fraction", 0.5),
+        ("horizontal_flip", True),
+        ("max_parameters", 3),
+        ("max_multiply_adds", 3),
+        ("workers", 3),
+        ("gpus_per_trial", 0.5),
+    ],
+)
+def test_only_the_means_may_differ(name, value):
+    """Every setting counts as a difference but those of how a search is run."""
+    differences = SearchSettings(**{name: value}).differences(
+        SearchSettings().to_json()
+    )
+    assert bool(differences) == (name not in RUNTIME_SETTINGS)
+
+
+class Outer:
+    """Holds a class with a dotted name."""
+
+    class Net(AlexNet):
+        """A subclass that other processes can import."""
+
+
+def test_a_class_and_its_text_are_the_same_model():
+    """A model class is stored as text that leads back to the class."""
+    settings = SearchSettings(model=Outer.Net)
+    assert settings.model == f"{__name__}:Outer.Net"
+    assert settings.load_model_class() is Outer.Net
+    assert SearchSettings().load_model_class() is AlexNet
+
+
+def test_refuses_a_class_that_cannot_be_imported():
+    """A class inside a function or a script is refused, with the remedy."""
+
+    class Local(AlexNet):
+        pass
+
+    with pytest.raises(ValueError, match=r"received model=.*Move it to a module"):
+        SearchSettings(model=Local)
+    script = type("Script", (AlexNet,), {"__module__": "__main__"})
+    with pytest.raises(ValueError, match=r"received model=.*Move it to a module"):
+        SearchSettings(model=script)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("no_such_module:Net", "No module named 'no_such_module'"),
+        ("alexnet:Alexnet", "has no attribute 'Alexnet'"),
+        ("alexnet:", "has no attribute ''"),
+        ("keras:Model", "must be alexnet.AlexNet or a subclass"),
+        ("alexnet:checks", "must be alexnet.AlexNet or a subclass"),
+        ("broken_nets:Net", "SyntaxError"),
+        ("raising_nets:Net", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_refuses_models_that_cannot_be_loaded(model, reason, tmp_path, monkeypatch):
+    """A model that is missing, broken or no AlexNet is refused with the reason."""
+    (tmp_path / "broken_nets.py").write_text("class Net(:\n")
+    (tmp_path / "raising_nets.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=rf"(?s)received model='{model}'.*") as caught:
+        SearchSettings(model=model).load_model_class()
+    assert reason in str(caught.value)
+    assert "broken_nets" not in sys.modules
+
+
+@given(st.integers(0, 2**70), st.text(max_size=20))
+def test_derived_seeds_are_never_zero(seed, purpose):
+    """A derived seed lies in 1..2**31 - 1: KerasTuner takes 0 for "at random"."""
+    derived = derive_seed(seed, purpose)
+    assert 1 <= derived < 2**31
+    assert derived == derive_seed(seed, purpose)
+
+
+def test_derived_seeds_are_stable_and_differ():
+    """Seeds are the same in every version and process; 0 is a seed like another."""
+    assert derive_seed(0, "oracle") == 676570314
+    seeds = {derive_seed(n, f"trial {t}") for n in range(30) for t in range(30)}
+    assert len(seeds) == 900
+    assert np.mean([seed < 2**30 for seed in seeds]) == pytest.approx(0.5, abs=0.1)
