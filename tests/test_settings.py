@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -155,6 +156,7 @@ def test_only_the_means_may_differ(name, value):
 class Outer:
     """Holds a class with a dotted name."""
 
+    @keras.saving.register_keras_serializable(package="test_settings")
     class Net(AlexNet):
         """A subclass that other processes can import."""
 
@@ -180,6 +182,10 @@ def test_refuses_a_class_that_cannot_be_imported():
         SearchSettings(model=script)
 
 
+class Unregistered(AlexNet):
+    """A subclass that Keras could save and not load."""
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -188,6 +194,7 @@ def test_refuses_a_class_that_cannot_be_imported():
         ("alexnet:", "has no attribute ''"),
         ("keras:Model", "must be alexnet.AlexNet or a subclass"),
         ("alexnet:checks", "must be alexnet.AlexNet or a subclass"),
+        (f"{__name__}:Unregistered", "@keras.saving.register_keras_serializable()"),
         ("broken_nets:Net", "SyntaxError"),
         ("raising_nets:Net", "ZeroDivisionError: division by zero"),
     ],

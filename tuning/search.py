@@ -136,6 +136,7 @@ def _run_here(
     from tuning.tuner import TrialTuner
 
     oracle.begin(uuid.uuid4().hex)
+    progress.update(oracle.progress())
     tuner = TrialTuner(
         oracle,
         hypermodel,
@@ -198,7 +199,9 @@ def _finish(
         if not name.startswith("tuner/")  # Hyperband's own bookkeeping.
     }
     write_json(store.best_hyperparameters_file, hyperparameters)
-    reloaded = keras.saving.load_model(file)
+    # A subclass may compile in a way of its own, which Keras does not repeat.
+    reloaded = keras.saving.load_model(file, compile=False)
+    reloaded.compile(loss=model.loss, metrics=["accuracy"])
     metrics = reloaded.evaluate(
         data.x_val,
         data.y_val,

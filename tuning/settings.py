@@ -117,8 +117,11 @@ class SearchSettings:
         """Import the class that `model` names.
 
         Raises:
-            ValueError: It cannot be imported or is no `AlexNet`.
+            ValueError: It cannot be imported, is no `AlexNet`, or is not registered
+                with Keras.
         """
+        import keras
+
         from alexnet import AlexNet
 
         module, _, name = self.model.partition(":")
@@ -137,6 +140,12 @@ class SearchSettings:
             raise ValueError(
                 "model must be alexnet.AlexNet or a subclass; received "
                 f"model={self.model!r}, which is {found!r}."
+            )
+        if keras.saving.get_registered_name(found) == found.__name__:
+            raise ValueError(
+                "model must be registered with Keras, or the best model could not be "
+                f"loaded again; received model={self.model!r}. Decorate the class with "
+                "@keras.saving.register_keras_serializable()."
             )
         return found
 

@@ -1,0 +1,258 @@
+"""Ray: two workers on this machine, killed processes, Ctrl-C, and what is left."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tuning.cluster import default_workers, num_cores
+from tuning.store import Store, read_json
+
+ROOT = Path(__file__).parents[1]
+# Small, and slow enough to be met in the middle of a trial.
+NETS = """
+import time
+import keras
+from alexnet import AlexNet
+
+@keras.saving.register_keras_serializable(package="nets")
+class Slow(AlexNet):
+    @classmethod
+    def search_space(cls, hp, image_shape):
+        return super().search_space(
+            hp, image_shape, num_blocks=(2, 2), filters=((16,), (32,)),
+            use_lrn=(False,), num_dense=(0, 0), batch_size=(128,), resize=(8,),
+        )
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs, run_eagerly=True)
+
+    def train_step(self, data):
+        time.sleep(0.05)
+        return super().train_step(data)
+"""
+OPTIONS = ["--directory", "s", "--model", "nets:Slow", "--workers", "2"]
+STOP_S = 10
+
+
+def start(folder, *arguments):
+    """Start a search by the command line as the leader of a process group."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuning", "search", *map(str, arguments)],
+        cwd=folder,
+        # A Ray elsewhere is none of its business.
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "RAY_ADDRESS": "127.0.0.1:1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process, timeout=150):
+    """Return exit status, standard output and standard error."""
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, output, errors
+
+
+def wait_for(condition, process, timeout=90):
+    """Wait until a condition holds, while the process runs; return its value."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.1)
+    return value
+
+
+def descendants(process, name=""):
+    """Return the processes below one, those whose title holds a name."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            pass
+    return found
+
+
+def statuses(folder):
+    """Return the trials' statuses by id."""
+    store = Store(folder / "s")
+    return {
+        trial: read_json(store.trial_file(trial))["status"]
+        for trial in store.trial_ids()
+    }
+
+
+def rows_of(folder):
+    """Return the rows of results.csv."""
+    with (folder / "s" / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def kill_at_work(process, name):
+    """Kill a process of that title with SIGKILL, half a second from now."""
+    victims = wait_for(lambda: descendants(process, name), process)
+    time.sleep(0.5)
+    victims[0].send_signal(signal.SIGKILL)
+    return victims[0].pid
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """Return a search whose worker and whose oracle are killed while trials run."""
+    folder = tmp_path_factory.mktemp("faulty")
+    (folder / "nets.py").write_text(NETS)
+    process = start(folder, *OPTIONS, "--trials", 6, "--epochs", 2)
+    seen = {}
+    try:
+        wait_for(lambda: "RUNNING" in statuses(folder).values(), process)
+        seen["addresses"] = {
+            connection.laddr.ip
+            for child in [psutil.Process(process.pid), *descendants(process)]
+            for connection in child.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        seen["worker"] = kill_at_work(process, "ray::run_worker")
+        wait_for(lambda: "COMPLETED" in statuses(folder).values(), process)
+        seen["oracle"] = kill_at_work(process, "ray::OracleService")
+    finally:
+        seen["done"] = finish(process)
+    return folder, seen
+
+
+def test_killed_processes_cost_no_trial(faulty):
+    """With a worker and the oracle killed in mid-trial, all trials end, each once."""
+    folder, seen = faulty
+    status, output, errors = seen["done"]
+    assert (status, errors) == (0, "")
+    rows = rows_of(folder)
+    assert [row["trial"] for row in rows] == [str(n) for n in range(6)]
+    assert {row["status"] for row in rows} == {"COMPLETED"}
+    ended = re.findall(r"^trial (\d)  completed", output, re.MULTILINE)
+    assert sorted(ended) == [row["trial"] for row in rows]
+    for row in rows:
+        record = read_json(folder / "s" / f"trial_{row['trial']}" / "record.json")
+        assert record["epochs"] == [0, 1]
+        assert max(record["history"]["val_accuracy"]) == float(row["score"])
+
+
+def test_ray_listens_on_this_machine_alone(faulty):
+    """No process of a search listens on an address that others can reach."""
+    _, seen = faulty
+    assert seen["addresses"]
+    for address in seen["addresses"]:
+        assert address.removeprefix("::ffff:") in ("127.0.0.1", "::1")
+
+
+def test_workers_share_one_search(faulty):
+    """Two workers run trials of a model from the current directory at once."""
+    folder, seen = faulty
+    output = seen["done"][1]
+    assert "random search of Slow on digits" in output
+    best = max(rows_of(folder), key=lambda row: float(row["score"]))
+    assert f"Best: trial {best['trial']} with val_accuracy" in output
+    assert (folder / "s" / "best" / "model.keras").exists()
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """Return a search that Ctrl-C stops while trials run, and that is resumed."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    (folder / "nets.py").write_text(NETS)
+    process = start(folder, *OPTIONS, "--trials", 4, "--epochs", 3)
+    seen = {}
+    try:
+        wait_for(lambda: "COMPLETED" in statuses(folder).values(), process)
+        children = descendants(process)
+        seen["folders"] = set(
+            re.findall(
+                r"/tmp/alexnet-\w+",
+                " ".join(" ".join(child.cmdline()) for child in children),
+            )
+        )
+        assert all(Path(folder).is_dir() for folder in seen["folders"])
+        started = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        seen["done"] = finish(process, timeout=60)
+        seen["seconds"] = time.monotonic() - started
+        seen["left"] = [child for child in children if child.is_running()]
+        seen["statuses"] = statuses(folder)
+    finally:
+        finish(process)
+    return folder, seen
+
+
+def test_ctrl_c_stops_soon_and_says_how_to_resume(interrupted):
+    """Ctrl-C stops a search within ten seconds with status 130 and the command."""
+    _, seen = interrupted
+    status, output, errors = seen["done"]
+    assert status == 130
+    assert seen["seconds"] < STOP_S
+    assert errors == ""
+    assert "Stopped. What has ended is in s; the same command resumes:" in output
+
+
+def test_ctrl_c_leaves_nothing_behind(interrupted):
+    """After Ctrl-C no process of the search runs and its temporary folder is gone."""
+    _, seen = interrupted
+    assert seen["left"] == []
+    assert len(seen["folders"]) == 1
+    assert not any(Path(folder).exists() for folder in seen["folders"])
+
+
+def test_the_same_command_resumes(interrupted):
+    """The command that Ctrl-C shows ends the search: each trial once, none lost."""
+    folder, seen = interrupted
+    before = {t for t, status in seen["statuses"].items() if status == "COMPLETED"}
+    records = {
+        trial: (folder / "s" / f"trial_{trial}" / "record.json").read_bytes()
+        for trial in before
+    }
+    command = shlex.split(seen["done"][1].strip().splitlines()[-1])
+    assert command[:4] == ["python", "-m", "tuning", "search"]
+    status, output, errors = finish(start(folder, *command[4:]))
+    assert (status, errors) == (0, "")
+    assert f"Going on: {len(before)} of 4 trials are done." in output
+    rows = rows_of(folder)
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
+    assert {row["status"] for row in rows} == {"COMPLETED"}
+    for trial, record in records.items():
+        file = folder / "s" / f"trial_{trial}" / "record.json"
+        assert file.read_bytes() == record
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "trials", "workers"),
+    [(1, 1.0, 9, 1), (4, 1.0, 9, 4), (1, 0.25, 9, 4), (2, 0.1, 99, 20), (8, 1.0, 3, 3)],
+)
+def test_one_worker_per_share_of_a_gpu(gpus, share, trials, workers):
+    """With GPUs there is a worker per share, and none without a trial."""
+    assert default_workers(gpus, share, trials) == workers
+
+
+def test_without_gpus_cores_and_memory_carry_workers():
+    """Without GPUs there are at most as many workers as cores, and at least one."""
+    assert 1 <= default_workers(0, 1.0, 99) <= num_cores()
+    assert default_workers(0, 1.0, 1) == 1
