@@ -153,6 +153,7 @@ def test_repeated_calls_change_nothing(tmp_path, tuner):
     trial.status = "COMPLETED"
     oracle.end_trial(trial)
     ended = files_of(tmp_path)
+    assert read_json(oracle.store.oracle_file)["ongoing_trials"] == {}
     for again in (oracle, new_oracle(tmp_path, tuner)):
         again.update_trial(trial.trial_id, {"val_accuracy": 0.75})
         again.end_trial(trial)
@@ -261,7 +262,7 @@ def test_a_worker_that_died_for_good_fails_its_trial(tmp_path):
     assert oracle.create_trial("worker-0").trial_id == "1"
 
 
-@pytest.mark.parametrize("limits", [(30_000, None), (None, 200_000), (45_000, 250_000)])
+@pytest.mark.parametrize("limits", [(30_000, None), (45_000, 250_000)])
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_every_point_is_within_the_limits(tmp_path, tuner, limits):
     """No trial has more parameters or multiply-adds than allowed, and all are run."""
@@ -275,6 +276,7 @@ def test_every_point_is_within_the_limits(tmp_path, tuner, limits):
     )
     default = HYPERMODEL.cost(default_point(make_space(HYPERMODEL, tune)))
     assert default.parameters > 45_000
+    assert default.multiply_adds > 250_000
     begun = drive(oracle)
     assert len(begun) == 9
     for trial_id, _ in begun:

@@ -24,7 +24,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[1]
 OPTIONS = {
     "trials": 3,
-    "epochs": 2,
+    "epochs": 1,
     "workers": 0,
     "seed": 5,
     "tune": ("batch_size", "dropout", "optimizer"),
@@ -240,6 +240,17 @@ class Mendable(AlexNet):
 
     is_broken = True
 
+    @classmethod
+    def search_space(cls, hp, image_shape):
+        """Read a point of a space of small networks."""
+        small = {"num_blocks": (2, 2), "filters": ((16,), (32,)), "use_lrn": (False,)}
+        small |= {"num_dense": (0, 0), "batch_size": (128,)}
+        return super().search_space(hp, image_shape, **small)
+
+    def compile(self, *args, **kwargs):
+        """Compile without a graph, which takes longer to make than to run."""
+        super().compile(*args, **kwargs, run_eagerly=True)
+
     def train_step(self, data):
         """Train, or fail."""
         if type(self).is_broken:
@@ -253,7 +264,7 @@ def test_a_broken_model_stops_the_search_and_goes_on_once_mended(tmp_path, monke
     settings = SearchSettings(
         directory=tmp_path,
         model=Mendable,
-        **{**OPTIONS, "trials": 4, "epochs": 1, "tune": ("batch_size",)},
+        **{**OPTIONS, "trials": 4, "epochs": 1, "tune": ("weight_decay",)},
     )
     with pytest.raises(
         SearchError,

@@ -11,7 +11,7 @@ from alexnet.data import ImageData, load_images
 from tuning import HyperAlexNet, SearchSettings
 from tuning.oracles import make_oracle
 from tuning.store import Store, read_json
-from tuning.tuner import TrialTuner, load_weights
+from tuning.tuner import BestEpoch, TrialTuner, load_weights
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [
@@ -237,3 +237,21 @@ def test_reports_progress_as_trials_begin_and_end(data, tmp_path):
     tuner._on_progress = look
     tuner.run(data)
     assert seen == [(["0"], []), ([], ["0"])]
+
+
+def test_the_best_epoch_need_not_be_the_last(tmp_path):
+    """The weights kept are those of the best epoch, of equals the earlier."""
+    tuner = new_tuner(tmp_path)
+    model = tuner.hypermodel.build(tuner.oracle.create_trial("w").hyperparameters)
+    best = BestEpoch(tuner.oracle.objective)
+    best.set_model(model)
+    for epoch, accuracy in enumerate((0.25, 0.75, 0.75, 0.5)):
+        model.set_weights([np.full(w.shape, epoch) for w in model.weights])
+        best.on_epoch_end(epoch, {"val_accuracy": accuracy, "loss": 1.0})
+    best.save(model, tuner.store, "0")
+    assert best.epoch == 1
+    assert best.metrics == {"val_accuracy": 0.75, "loss": 1.0}
+    again = tuner.hypermodel.build(tuner.oracle.trials["0"].hyperparameters)
+    load_weights(again, tuner.store, "0")
+    for of in (model, again):
+        assert {float(value) for w in of.get_weights() for value in w.flat} == {1.0}
