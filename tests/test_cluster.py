@@ -243,6 +243,25 @@ def test_the_same_command_resumes(interrupted):
         assert file.read_bytes() == record
 
 
+@pytest.mark.slow
+def test_an_oracle_that_cannot_come_back_is_told(tmp_path):
+    """If the oracle dies and its state is damaged, one message names the file."""
+    (tmp_path / "nets.py").write_text(NETS)
+    process = start(tmp_path, *OPTIONS, "--trials", 4, "--epochs", 9)
+    try:
+        wait_for(lambda: "RUNNING" in statuses(tmp_path).values(), process)
+        (oracle,) = descendants(process, "ray::OracleService")
+        (tmp_path / "s" / "oracle.json").write_text("{")
+        oracle.send_signal(signal.SIGKILL)
+    finally:
+        status, _, errors = finish(process)
+    assert status == 1
+    assert errors.startswith("WorkerError: The search could not go on: ")
+    assert "oracle.json" in errors
+    assert not errors.startswith("Traceback")
+    assert 'File "<frozen runpy>"' not in errors  # Of the command itself.
+
+
 @pytest.mark.parametrize(
     ("gpus", "share", "trials", "workers"),
     [(1, 1.0, 9, 1), (4, 1.0, 9, 4), (1, 0.25, 9, 4), (2, 0.1, 99, 20), (8, 1.0, 3, 3)],

@@ -111,7 +111,8 @@ def run_on_ray(
         progress: Shows how the search goes.
 
     Raises:
-        WorkerError: A worker ended before it had a trial.
+        WorkerError: A worker ended before it had a trial, or the oracle cannot be
+            started again.
     """
     settings = dataclasses.replace(
         settings, directory=str(Path(settings.directory or "").resolve())
@@ -171,6 +172,9 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
 
     Args:
         data_bytes: What its store has to hold at least.
+
+    Raises:
+        WorkerError: Ray raised an error in the meantime.
     """
     # Without this, Ray on Linux listens on all of the machine's addresses.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -193,7 +197,10 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
             )
-        yield ray
+        try:
+            yield ray
+        except ray.exceptions.RayError as error:
+            raise WorkerError(f"The search could not go on: {error}") from error
     finally:
         with _own_handler(signal.SIGINT, signal.SIG_IGN):  # A second Ctrl-C waits.
             _stop_ray(ray)
