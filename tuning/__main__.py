@@ -39,6 +39,8 @@ def _search(options: argparse.Namespace) -> int:
     _redirect_native_messages(store.native_log_file)
     # What stops services stops a search as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Shells have what they start in the background ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from tuning.search import run_search
 
     try:
