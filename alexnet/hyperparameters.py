@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from alexnet.ranges import Bounds, Ranges
@@ -99,6 +100,14 @@ class _Space:
             return contextlib.nullcontext()
         return self.hp.conditional_scope(parent, list(wanted))
 
+    def numbered(self, parent: str, bounds: tuple[int, int]) -> Iterator[int]:
+        """Yield 1, 2, ..., each in a scope that is active if `parent` reaches it."""
+        least, most = bounds
+        counts = tuple(range(least, most + 1))
+        for number in range(1, most + 1):
+            with self.only_if(parent, counts, counts[max(0, number - least) :]):
+                yield number
+
 
 def _model(space: _Space, image_shape: tuple[int, int, int]) -> dict[str, Any]:
     ranges = space.ranges
@@ -111,28 +120,20 @@ def _model(space: _Space, image_shape: tuple[int, int, int]) -> dict[str, Any]:
     use_lrn = space.choice("use_lrn", ranges.use_lrn)
     order, norm = _normalization(space) if True in ranges.use_lrn else (None, None)
 
-    least, most = ranges.num_blocks
     num_blocks = space.count("num_blocks", ranges.num_blocks)
-    counts = tuple(range(least, most + 1))
     blocks = []
-    for number in range(1, most + 1):
-        with space.only_if("num_blocks", counts, counts[max(0, number - least) :]):
-            block = _block(space, number)
+    for number in space.numbered("num_blocks", ranges.num_blocks):
+        block = _block(space, number)
         if use_lrn and number <= LRN_BLOCKS:
             block |= {"order": order, "norm": norm}
         blocks.append(block)
 
-    least, most = ranges.num_dense
     num_dense = space.count("num_dense", ranges.num_dense)
-    counts = tuple(range(least, most + 1))
     dense_units = []
-    for number in range(1, most + 1):
-        with space.only_if("num_dense", counts, counts[max(0, number - least) :]):
-            dense_units.append(
-                space.choice(f"dense_units_{number}", ranges.dense_units)
-            )
-            if number == 1:
-                dropout = space.number("dropout", ranges.dropout)
+    for number in space.numbered("num_dense", ranges.num_dense):
+        dense_units.append(space.choice(f"dense_units_{number}", ranges.dense_units))
+        if number == 1:
+            dropout = space.number("dropout", ranges.dropout)
     return {
         "resize": resize,
         "blocks": blocks[:num_blocks],

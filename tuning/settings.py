@@ -151,11 +151,13 @@ class SearchSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain data, paths made absolute."""
+        from alexnet.data import CLASS_NAMES
+
         settings = dataclasses.asdict(self)
         settings["tune"] = list(self.tune)
         if isinstance(self.image_size, tuple):
             settings["image_size"] = list(self.image_size)
-        if Path(self.data).exists() and self.data not in _data_names():
+        if Path(self.data).exists() and self.data not in CLASS_NAMES:
             settings["data"] = str(Path(self.data).resolve())
         return settings
 
@@ -188,10 +190,6 @@ def derive_seed(seed: int, purpose: str) -> int:
     """
     digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % (2**31 - 1) + 1
-
-
-def _data_names() -> tuple[str, ...]:
-    return ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 
 
 def _path_text(name: str, value: Any) -> str:
