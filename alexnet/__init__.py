@@ -14,5 +14,11 @@ if os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() not in ("", "0", "false"):
 from alexnet.blocks import ConvBlock
 from alexnet.model import AlexNet
 from alexnet.normalization import LocalResponseNormalization
+from alexnet.spatial_normalization import SpatialResponseNormalization
 
-__all__ = ["AlexNet", "ConvBlock", "LocalResponseNormalization"]
+__all__ = [
+    "AlexNet",
+    "ConvBlock",
+    "LocalResponseNormalization",
+    "SpatialResponseNormalization",
+]
