@@ -22,9 +22,12 @@ RANKS = {
         ["norms"],
         ["blocks"],
         ["stack", "head"],
+        ["tables"],
         ["presets", "ranges"],
+        ["ablations"],
         ["hyperparameters"],
         ["model"],
+        ["summary"],
     ],
     "tuning": [
         ["settings", "store"],

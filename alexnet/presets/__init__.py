@@ -1,7 +1,7 @@
 """Published AlexNets as plain data: one row each, with its source and figures.
 
 A row holds
-    description: What distinguishes the network, in a line.
+    description: What the network is and, behind a colon, what distinguishes it.
     source: Where its definition was read: sections, or repository, file, lines.
     parameters: Parameter count of the published network (with its own
         `num_classes`), as the sources give or imply it.

@@ -93,7 +93,7 @@ CAFFE: dict[str, dict[str, Any]] = {
         },
     },
     "caffenet": {
-        "description": "Caffe's reference network (bvlc_reference_caffenet): as "
+        "description": "Caffe's CaffeNet (bvlc_reference_caffenet): as "
         "'caffe' with pooling before LRN and biases of 1",
         "source": "BVLC/caffe, models/bvlc_reference_caffenet/train_val.prototxt, "
         "lines 56 to 383; figures: models/bvlc_reference_caffenet/readme.md",

@@ -65,8 +65,8 @@ PAPER: dict[str, dict[str, Any]] = {
         "arguments": {"blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5), **_REST},
     },
     "ungrouped": {
-        "description": "The paper's network without its two groups, as "
-        "reimplementations for one device have it",
+        "description": "The paper's network without groups: as reimplementations for "
+        "one device have it",
         "source": "as preset 'paper'; for example dansuh17/alexnet-pytorch, model.py, "
         "lines 49 to 75 at 0145b80, whose LRN divides alpha by 5, and which drops "
         "before the dense layers",

@@ -87,7 +87,7 @@ _CHM = "computerhistory/AlexNet-Source-Code, layers/"
 
 TORONTO: dict[str, dict[str, Any]] = {
     "net145": {
-        "description": "The network behind the paper's figures, as its code has it: "
+        "description": "The paper's network as its code has it: "
         "conv1 normalized and pooled before ReLU, LRN within towers, conv2 "
         "normalized within maps too",
         "source": f"{_CHM}layers-145.cfg, lines 9 to 303; layer-params-145.cfg, lines "
@@ -146,8 +146,8 @@ TORONTO: dict[str, dict[str, Any]] = {
         },
     },
     "net147": {
-        "description": "net145 with pools that do not overlap, and less "
-        "padding at conv2 and conv5, so that fc6 sees as much",
+        "description": "net145 with pools that do not overlap: less padding at conv2 "
+        "and conv5, so that fc6 sees as much",
         "source": f"{_CHM}layers-147.cfg, lines 9 to 302; layer-params-147.cfg, lines "
         "137 to 174",
         "parameters": 60_965_224,
@@ -216,8 +216,8 @@ TORONTO: dict[str, dict[str, Any]] = {
         },
     },
     "cifar10_full": {
-        "description": "cuda-convnet's net for CIFAR-10 with 18 % error, Caffe's "
-        "cifar10_full: LRN within maps, pools that round up, no dense layer",
+        "description": "cuda-convnet's and Caffe's full net for CIFAR-10: LRN within "
+        "maps, pools that round up, no dense layer",
         "source": "computerhistory/AlexNet-Source-Code, layers-cifar/layers-18pct.cfg, "
         "lines 11 to 101; layers-cifar/layer-params-18pct-noisylr.cfg, lines 41 to 47; "
         "the same in BVLC/caffe, examples/cifar10/cifar10_full_train_test.prototxt, "
