@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from typing import Any
 
 if os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() not in ("", "0", "false"):
     raise ImportError(
@@ -11,8 +14,38 @@ if os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() not in ("", "0", "false"):
         "Unset the variable."
     )
 
-from alexnet.blocks import ConvBlock
-from alexnet.model import AlexNet
-from alexnet.normalization import LocalResponseNormalization
+__all__ = [
+    "AlexNet",
+    "ConvBlock",
+    "LocalResponseNormalization",
+    "SpatialResponseNormalization",
+]
 
-__all__ = ["AlexNet", "ConvBlock", "LocalResponseNormalization"]
+_MODULES = {
+    "AlexNet": "model",
+    "ConvBlock": "blocks",
+    "LocalResponseNormalization": "normalization",
+    "SpatialResponseNormalization": "spatial_normalization",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"alexnet.{_MODULES[name]}"), name)
+
+
+def _starts_command() -> bool:
+    """Tell whether Python imports this on its way to `python -m alexnet`."""
+    # Until it has found the module to run, sys.argv[0] is "-m".
+    after = sys.orig_argv[sys.orig_argv.index("-m") :] if "-m" in sys.orig_argv else []
+    return sys.argv[:1] == ["-m"] and after[1:2] == ["alexnet"]
+
+
+# Importing registers the layers, so that .keras files load; the command line
+# imports them when it needs them.
+if not _starts_command():
+    from alexnet.blocks import ConvBlock
+    from alexnet.model import AlexNet
+    from alexnet.normalization import LocalResponseNormalization
+    from alexnet.spatial_normalization import SpatialResponseNormalization

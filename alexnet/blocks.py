@@ -15,7 +15,7 @@ from alexnet.arguments import (
     tuples,
 )
 from alexnet.convolution import GroupedConv2D
-from alexnet.normalization import LocalResponseNormalization
+from alexnet.norms import check_norm, make_norms
 from alexnet.windows import Window, smallest_input
 
 STAGES = ("conv", "activation", "norm", "pool")
@@ -39,10 +39,12 @@ class ConvBlock(keras.layers.Layer):
             of 2012); divides `filters` and the input channels.
         order: The four stages, each once, as they follow one another.
         activation: Name, or function that has a name; None leaves the stage out.
-        norm: None; a dict of `LocalResponseNormalization`'s arguments; or a
-            Keras layer that keeps the shape, such as `BatchNormalization`: kept
-            as its serialized configuration, of which each block makes a layer of
-            its own, with the dtype policy of the layer given.
+        norm: None; a dict of `LocalResponseNormalization`'s arguments or, if it
+            has a `pool_size`, of `SpatialResponseNormalization`'s; a Keras layer
+            that keeps the shape, such as `BatchNormalization`: kept as its
+            serialized configuration, of which each block makes a layer of its
+            own, with the dtype policy of the layer given; or a sequence of these,
+            one behind the other (`norm1`, `norm1_2`, ...).
         pool: "max", "average" or None.
         pool_size: Height and width of the pool; one int or two.
         pool_strides: Strides of the pool; one int or two.
@@ -52,6 +54,9 @@ class ConvBlock(keras.layers.Layer):
             blocks that share one do not start with the same values.
         number: Appended to the names of the stages: 1 gives `conv1`, `relu1`,
             `norm1`, `pool1`. None appends nothing.
+        suffix: Letters behind the number: "b" gives `conv5b`. In a model, a block
+            with a suffix bears the number of the block before it, and the layers
+            behind it count on as if it were not there.
         name, trainable, dtype: As of every Keras layer.
 
     Input shape: `(batch, height, width, channels)`.
@@ -85,6 +90,7 @@ class ConvBlock(keras.layers.Layer):
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
         number: int | None = None,
+        suffix: str = "",
         *,
         name: str | None = None,
         trainable: bool = True,
@@ -111,12 +117,13 @@ class ConvBlock(keras.layers.Layer):
         )
         order = _check_order(order)
         check_activation("activation", activation)
-        norm = norm_template(norm)
+        norm = check_norm(norm)
         kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
         bias_initializer = check_initializer("bias_initializer", bias_initializer)
         checks.check_bool("use_bias", use_bias)
         if number is not None:
             number = checks.check_int("number", number, 1)
+        checks.check_letters("suffix", suffix)
         super().__init__(name=name, trainable=trainable, dtype=dtype)
         self.filters = filters
         self.kernel_size = tuples(kernel_size)
@@ -134,6 +141,7 @@ class ConvBlock(keras.layers.Layer):
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
         self.number = number
+        self.suffix = suffix
 
         windows = {"conv": conv_window, "pool": pool_window if pool else None}
         self.windows = [
@@ -142,9 +150,7 @@ class ConvBlock(keras.layers.Layer):
             if (window := windows.get(stage)) is not None
         ]
         self.stages = [
-            layer
-            for layer in (self._make_stage(stage, windows) for stage in order)
-            if layer is not None
+            layer for stage in order for layer in self._make_stage(stage, windows)
         ]
 
     @property
@@ -215,16 +221,17 @@ class ConvBlock(keras.layers.Layer):
             "kernel_initializer": serialized(self.kernel_initializer),
             "bias_initializer": serialized(self.bias_initializer),
             "number": self.number,
+            "suffix": self.suffix,
         }
 
     def _make_stage(
         self, stage: str, windows: dict[str, Window | None]
-    ) -> keras.layers.Layer | None:
-        """Build one stage's layer; None if the block does without it."""
+    ) -> list[keras.layers.Layer]:
+        """Build one stage's layers; none if the block does without it."""
         window = windows.get(stage)
         if stage == "conv":
             assert window is not None
-            return GroupedConv2D(
+            conv = GroupedConv2D(
                 self.filters,
                 *window,
                 groups=self.groups,
@@ -233,32 +240,22 @@ class ConvBlock(keras.layers.Layer):
                 bias_initializer=own_initializer(self.bias_initializer),
                 **self._stage_arguments("conv"),
             )
+            return [conv]
         if stage == "activation" and self.activation is not None:
             function = keras.activations.get(self.activation)
-            return keras.layers.Activation(
-                function, **self._stage_arguments(function.__name__)
-            )
-        if stage == "norm" and self.norm is not None:
-            arguments = self._stage_arguments("norm")
-            if "class_name" not in self.norm:
-                return LocalResponseNormalization(
-                    **{"data_format": "channels_last", **self.norm, **arguments}
-                )
-            template = keras.saving.deserialize_keras_object(dict(self.norm))
-            config = {**template.get_config(), "name": arguments["name"]}
-            return type(template).from_config(config)
+            arguments = self._stage_arguments(function.__name__)
+            return [keras.layers.Activation(function, **arguments)]
+        if stage == "norm":
+            return make_norms(self.norm, **self._stage_arguments("norm"))
         if stage == "pool" and self.pool is not None:
             assert window is not None
-            return POOLS[self.pool](
-                *window,
-                data_format="channels_last",
-                **self._stage_arguments("pool"),
-            )
-        return None
+            arguments = self._stage_arguments("pool")
+            return [POOLS[self.pool](*window, data_format="channels_last", **arguments)]
+        return []
 
     def _stage_arguments(self, kind: str) -> dict[str, Any]:
-        suffix = "" if self.number is None else str(self.number)
-        return {"name": f"{kind}{suffix}", "dtype": self.dtype_policy}
+        number = "" if self.number is None else str(self.number)
+        return {"name": f"{kind}{number}{self.suffix}", "dtype": self.dtype_policy}
 
 
 def _check_order(order: Any) -> tuple[str, ...]:
@@ -271,22 +268,3 @@ def _check_order(order: Any) -> tuple[str, ...]:
             "all the same."
         )
     return tuple(order)
-
-
-def norm_template(norm: Any) -> dict[str, Any] | None:
-    """Return the plain data that stands for a block's `norm` argument."""
-    if norm is None:
-        return None
-    if isinstance(norm, keras.layers.Layer):
-        return serialized(norm)
-    if not isinstance(norm, dict):
-        raise TypeError(
-            "norm must be None, a dict of LocalResponseNormalization's arguments or "
-            f"a Keras layer; received norm={norm!r}."
-        )
-    if any(key in norm for key in ("name", "dtype")):
-        raise ValueError(
-            "norm must hold neither name nor dtype, which the block gives; received "
-            f"norm={norm!r}."
-        )
-    return dict(norm)

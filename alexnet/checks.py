@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -84,6 +85,16 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {listed}; received {name}={value!r}.")
+    return value
+
+
+def check_letters(name: str, value: Any) -> str:
+    """Return `value` if it is a string of lowercase letters, which may be empty."""
+    if not isinstance(value, str) or not re.fullmatch("[a-z]*", value):
+        raise ValueError(
+            f'{name} must be lowercase letters, or "" for none; received '
+            f"{name}={value!r}."
+        )
     return value
 
 

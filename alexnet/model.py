@@ -16,8 +16,9 @@ from alexnet.arguments import (
     serialized,
 )
 from alexnet.blocks import ConvBlock
+from alexnet.head import draw_dense
 from alexnet.presets import PRESETS
-from alexnet.stack import check_blocks, check_image_size
+from alexnet.stack import block_numbers, check_blocks, check_image_size
 
 _PAPER = PRESETS["paper"]["arguments"]
 
@@ -59,6 +60,9 @@ class AlexNet(keras.Model):
         dense_kernel_initializer, dense_bias_initializer: Of the dense layers;
             copied for each of them.
         logits_kernel_initializer, logits_bias_initializer: Of the last one.
+        use_convolutional_head: Whether the dense layers before the last are
+            convolutions: the first covers all of the last block's output, the
+            others one pixel (tf-slim). Same weights in another shape.
         name, trainable, dtype: As of every Keras model; `dtype` may be a policy
             such as "mixed_bfloat16" and goes to every layer. Resizing, LRN and
             the classifier's activation are computed in float32 all the same.
@@ -91,6 +95,7 @@ class AlexNet(keras.Model):
         dense_bias_initializer: Any = "zeros",
         logits_kernel_initializer: Any = "glorot_uniform",
         logits_bias_initializer: Any = "zeros",
+        use_convolutional_head: bool = False,
         *,
         name: str | None = None,
         trainable: bool = True,
@@ -125,6 +130,9 @@ class AlexNet(keras.Model):
         self.logits_bias_initializer = check_initializer(
             "logits_bias_initializer", logits_bias_initializer
         )
+        self.use_convolutional_head = checks.check_bool(
+            "use_convolutional_head", use_convolutional_head
+        )
         checks.check_bool("trainable", trainable)
         self._policy = keras.dtype_policies.get(dtype)
         check_image_size(
@@ -151,7 +159,8 @@ class AlexNet(keras.Model):
                 name="resize",
                 dtype="float32",
             )(outputs)
-        for number, arguments in enumerate(self.blocks, start=1):
+        numbers = block_numbers(self.blocks)
+        for number, arguments in zip(numbers, self.blocks, strict=True):
             outputs = self.draw_block(outputs, number, arguments)
         outputs = self.draw_head(outputs)
 
@@ -170,7 +179,7 @@ class AlexNet(keras.Model):
 
         Args:
             inputs: Symbolic tensor, (batch, height, width, channels).
-            number: 1 for the first block.
+            number: 1 for the first block; see `ConvBlock`'s `suffix`.
             arguments: The block's entry of `blocks`.
         """
         block = ConvBlock(**arguments, number=number, dtype=self._policy)
@@ -193,12 +202,26 @@ class AlexNet(keras.Model):
                 name="adaptive_pool",
                 dtype=self._policy,
             )(outputs)
-        outputs = keras.layers.Flatten(
+        flatten = keras.layers.Flatten(
             data_format="channels_last", name="flatten", dtype=self._policy
-        )(outputs)
-        first = len(self.blocks) + 1
+        )
+        if not self.use_convolutional_head:
+            outputs = flatten(outputs)
+        first = block_numbers(self.blocks)[-1] + 1
         for number, units in enumerate(self.dense_units, start=first):
-            outputs = self._draw_dense(outputs, number, units)
+            outputs = draw_dense(
+                outputs,
+                units,
+                number,
+                activation=self.dense_activation,
+                dropout=self.dropout,
+                dropout_position=self.dropout_position,
+                kernel_initializer=self.dense_kernel_initializer,
+                bias_initializer=self.dense_bias_initializer,
+                dtype=self._policy,
+            )
+        if self.use_convolutional_head:
+            outputs = flatten(outputs)
         outputs = keras.layers.Dense(
             self.num_classes,
             kernel_initializer=own_initializer(self.logits_kernel_initializer),
@@ -350,6 +373,7 @@ class AlexNet(keras.Model):
             "dense_bias_initializer": serialized(self.dense_bias_initializer),
             "logits_kernel_initializer": serialized(self.logits_kernel_initializer),
             "logits_bias_initializer": serialized(self.logits_bias_initializer),
+            "use_convolutional_head": self.use_convolutional_head,
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self._policy),
@@ -363,26 +387,3 @@ class AlexNet(keras.Model):
         for name in frozen:
             model.get_layer(name).trainable = False
         return model
-
-    def _draw_dense(self, inputs: Any, number: int, units: int) -> Any:
-        def drop(tensor: Any) -> Any:
-            if self.dropout == 0:
-                return tensor
-            return keras.layers.Dropout(
-                self.dropout, name=f"drop{number}", dtype=self._policy
-            )(tensor)
-
-        outputs = drop(inputs) if self.dropout_position == "before" else inputs
-        outputs = keras.layers.Dense(
-            units,
-            kernel_initializer=own_initializer(self.dense_kernel_initializer),
-            bias_initializer=own_initializer(self.dense_bias_initializer),
-            name=f"fc{number}",
-            dtype=self._policy,
-        )(outputs)
-        if self.dense_activation is not None:
-            function = keras.activations.get(self.dense_activation)
-            outputs = keras.layers.Activation(
-                function, name=f"{function.__name__}{number}", dtype=self._policy
-            )(outputs)
-        return drop(outputs) if self.dropout_position == "after" else outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -128,10 +129,9 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        float_type = keras.backend.standardize_dtype(inputs.dtype)
-        if float_type != "float64":
-            float_type = "float32"
-        outputs = self._normalize(ops.cast(inputs, float_type))
+        outputs = divide_by_energy(
+            inputs, self._window_sum, self._window_sum, self.bias, self.alpha, self.beta
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(
@@ -152,31 +152,6 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def _channel_axis(self, rank: int) -> int:
         return rank - 1 if self.data_format == "channels_last" else 1
-
-    def _normalize(self, inputs: Any) -> Any:
-        @ops.custom_gradient
-        def normalize(x: Any) -> Any:
-            base = self.bias + self.alpha * self._window_sum(ops.square(x))
-            scale = self._negative_power(base)
-
-            def gradient(*args: Any, upstream: Any = None) -> Any:
-                # Each backend hands over the upstream gradient in its own way.
-                upstream = args[0] if upstream is None else upstream
-                spread = self._window_sum(upstream * x * scale / base)
-                return upstream * scale - 2 * self.alpha * self.beta * x * spread
-
-            return x * scale, gradient
-
-        return normalize(inputs)
-
-    def _negative_power(self, base: Any) -> Any:
-        # A power is several times slower than these, on CPUs above all.
-        if self.beta == 0.5:
-            return ops.rsqrt(base)
-        if self.beta == 0.75:
-            root = ops.rsqrt(base)
-            return root * ops.sqrt(root)
-        return ops.power(base, -self.beta)
 
     def _window_sum(self, x: Any) -> Any:
         """Sum over the window of each channel; same shape as `x`."""
@@ -199,3 +174,52 @@ class LocalResponseNormalization(keras.layers.Layer):
         for offset in range(1, 2 * radius + 1):
             total = total + shifted(offset)
         return ops.reshape(total, shape)
+
+
+def divide_by_energy(
+    inputs: Any,
+    window_sum: Callable[[Any], Any],
+    spread_sum: Callable[[Any], Any],
+    bias: float,
+    alpha: float,
+    beta: float,
+) -> Any:
+    """Return `x / (bias + alpha * window_sum(x**2)) ** beta`, in float32 or float64.
+
+    The gradient is written out.
+
+    Args:
+        inputs: Tensor.
+        window_sum: Sums, for each position, over the positions in its window.
+        spread_sum: Sums, for each position, over those whose windows it is in:
+            the transpose of `window_sum`, and the same if windows are symmetric.
+        bias, alpha, beta: The formula's constants.
+    """
+
+    @ops.custom_gradient
+    def normalize(x: Any) -> Any:
+        base = bias + alpha * window_sum(ops.square(x))
+        scale = _negative_power(base, beta)
+
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            # Each backend hands over the upstream gradient in its own way.
+            upstream = args[0] if upstream is None else upstream
+            spread = spread_sum(upstream * x * scale / base)
+            return upstream * scale - 2 * alpha * beta * x * spread
+
+        return x * scale, gradient
+
+    float_type = keras.backend.standardize_dtype(inputs.dtype)
+    if float_type != "float64":
+        float_type = "float32"
+    return normalize(ops.cast(inputs, float_type))
+
+
+def _negative_power(base: Any, beta: float) -> Any:
+    # A power is several times slower than these, on CPUs above all.
+    if beta == 0.5:
+        return ops.rsqrt(base)
+    if beta == 0.75:
+        root = ops.rsqrt(base)
+        return root * ops.sqrt(root)
+    return ops.power(base, -beta)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from typing import Any
 
 from alexnet import checks
 from alexnet.arguments import tuples
-from alexnet.blocks import ConvBlock, norm_template
+from alexnet.blocks import ConvBlock
+from alexnet.norms import check_norm
 from alexnet.windows import first_empty, smallest_input
 
 
@@ -18,7 +20,29 @@ def check_blocks(blocks: Any) -> list[dict[str, Any]]:
             "blocks must be a sequence of at least one dict of ConvBlock's "
             f"arguments, or of ConvBlocks; received blocks={blocks!r}."
         )
-    return [_check_block(block, number) for number, block in enumerate(blocks, start=1)]
+    checked = [
+        _check_block(block, number) for number, block in enumerate(blocks, start=1)
+    ]
+    names = []
+    for number, block in zip(block_numbers(checked), checked, strict=True):
+        suffix = checks.check_letters("suffix", block.get("suffix", ""))
+        if number == 0 or (number, suffix) in names:
+            raise ValueError(
+                "suffix must name one more block behind the one whose number it "
+                f"shares, and each another; received suffix={suffix!r} "
+                f"{'first' if number == 0 else f'twice behind block {number}'}."
+            )
+        names.append((number, suffix))
+    return checked
+
+
+def block_numbers(blocks: list[dict[str, Any]]) -> list[int]:
+    """Return the number that each block's layers bear.
+
+    Blocks count from 1; one with a suffix bears the number of the one before.
+    """
+    unnamed = (not block.get("suffix") for block in blocks)
+    return list(itertools.accumulate(unnamed, initial=0))[1:]
 
 
 def _check_block(block: Any, number: int) -> dict[str, Any]:
@@ -41,7 +65,7 @@ def _check_block(block: Any, number: int) -> dict[str, Any]:
             )
     checked = {name: tuples(value) for name, value in block.items()}
     if "norm" in checked:
-        checked["norm"] = norm_template(checked["norm"])
+        checked["norm"] = check_norm(checked["norm"])
     return checked
 
 
@@ -58,7 +82,7 @@ def check_image_size(
     """
     windows = [
         window
-        for number, arguments in enumerate(blocks, start=1)
+        for number, arguments in zip(block_numbers(blocks), blocks, strict=True)
         for window in ConvBlock(**arguments, number=number).windows
     ]
     empty = first_empty(windows, size)

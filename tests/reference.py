@@ -56,6 +56,39 @@ def lrn_gradient(
     return gradient
 
 
+def spatial_windows(x, pool_size):
+    """Yield (row, column, part of `x` around it) for each pixel."""
+    height, width = pair(pool_size)
+    for i in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            top, left = i - height // 2, j - width // 2
+            rows = slice(max(top, 0), top + height)
+            columns = slice(max(left, 0), left + width)
+            yield i, j, (slice(None), rows, columns)
+
+
+def spatial_lrn(x, pool_size=5, bias=1.0, alpha=4e-5, beta=0.75):
+    """Local response normalization over the pixels of each map."""
+    x = np.asarray(x, np.float64)
+    y = np.empty_like(x)
+    for i, j, window in spatial_windows(x, pool_size):
+        total = np.sum(x[window] ** 2, axis=(1, 2))
+        y[:, i, j] = x[:, i, j] / (bias + alpha * total) ** beta
+    return y
+
+
+def spatial_lrn_gradient(x, upstream, pool_size=5, bias=1.0, alpha=4e-5, beta=0.75):
+    """Gradient of `sum(upstream * spatial_lrn(x))`, one output at a time."""
+    x, upstream = np.asarray(x, np.float64), np.asarray(upstream, np.float64)
+    gradient = np.zeros_like(x)
+    for i, j, window in spatial_windows(x, pool_size):
+        base = bias + alpha * np.sum(x[window] ** 2, axis=(1, 2))
+        weight = upstream[:, i, j] * x[:, i, j] * -beta * base ** (-beta - 1)
+        gradient[window] += 2 * alpha * x[window] * weight[:, None, None]
+        gradient[:, i, j] += upstream[:, i, j] * base**-beta
+    return gradient
+
+
 def pad_amounts(length, size, stride, padding, axis):
     """Pixels that `padding` adds before and behind one axis."""
     if padding == "valid":
@@ -124,7 +157,7 @@ def pair(value):
 
 
 def conv_block(x, arguments, kernel, bias):
-    """Output of `ConvBlock(**arguments)`; every argument but `norm` is given."""
+    """Output of `ConvBlock(**arguments)`, of which every argument is given."""
     x = np.asarray(x, np.float64)
     for stage in arguments["order"]:
         if stage == "conv":
@@ -138,8 +171,10 @@ def conv_block(x, arguments, kernel, bias):
             )
         elif stage == "activation":
             x = ACTIVATIONS[arguments["activation"]](x)
-        elif stage == "norm" and arguments["norm"] is not None:
-            x = lrn(x, **arguments["norm"])
+        elif stage == "norm":
+            norm = arguments["norm"] or ()
+            for one in (norm,) if isinstance(norm, dict) else norm:
+                x = (spatial_lrn if "pool_size" in one else lrn)(x, **one)
         elif stage == "pool" and arguments["pool"] is not None:
             x = pool(
                 x,

@@ -40,9 +40,26 @@ def lrn_arguments(draw, groups=(1,)):
 
 
 @st.composite
-def block_arguments(draw):
+def spatial_arguments(draw):
+    """Arguments of `SpatialResponseNormalization` that change values visibly."""
+    return {
+        "pool_size": draw(pairs(1, 7)),
+        "bias": draw(st.floats(0.5, 4)),
+        "alpha": draw(st.floats(0, 2)),
+        "beta": draw(st.sampled_from([0.0, 0.5, 0.75, 1.0, 1.3])),
+    }
+
+
+def norms(groups):
+    """A block's `norm`: none, one, or some behind one another."""
+    one = lrn_arguments(groups) | spatial_arguments()
+    return st.none() | one | st.lists(one, max_size=3).map(tuple)
+
+
+@st.composite
+def block_arguments(draw, most_groups=3):
     """Every argument of `ConvBlock` that a model's `blocks` may hold."""
-    groups = draw(st.integers(1, 3))
+    groups = draw(st.integers(1, most_groups))
     return {
         "filters": groups * draw(st.integers(1, 3)),
         "kernel_size": draw(pairs(1, 5)),
@@ -51,7 +68,7 @@ def block_arguments(draw):
         "groups": groups,
         "order": tuple(draw(st.permutations(STAGES))),
         "activation": draw(st.sampled_from([None, "relu", "tanh", "sigmoid"])),
-        "norm": draw(st.none() | lrn_arguments(groups=(1, groups))),
+        "norm": draw(norms((1, groups))),
         "pool": draw(st.sampled_from([None, "max", "average"])),
         "pool_size": draw(pairs(1, 4)),
         "pool_strides": draw(pairs(1, 4)),
@@ -59,6 +76,7 @@ def block_arguments(draw):
         "use_bias": draw(st.booleans()),
         "kernel_initializer": "glorot_normal",
         "bias_initializer": draw(st.sampled_from(["zeros", "ones"])),
+        "suffix": "",
     }
 
 
@@ -84,10 +102,10 @@ def windows(block):
 @st.composite
 def model_arguments(draw):
     """Arguments of a small `AlexNet`; images are as large as its blocks need."""
-    blocks = [
-        {**block, "groups": 1, "norm": block["norm"] and {**block["norm"], "groups": 1}}
-        for block in draw(st.lists(block_arguments(), min_size=1, max_size=3))
-    ]
+    ungrouped = block_arguments(most_groups=1)
+    blocks = draw(st.lists(ungrouped, min_size=1, max_size=3))
+    for letter, block in zip("ab", blocks[1:], strict=False):
+        block["suffix"] = draw(st.sampled_from(["", letter]))
     height, width = smallest_input(
         [window for block in blocks for window in windows(block)]
     )
@@ -112,6 +130,7 @@ def model_arguments(draw):
         "dense_bias_initializer": "ones",
         "logits_kernel_initializer": "he_uniform",
         "logits_bias_initializer": "ones",
+        "use_convolutional_head": draw(st.booleans()),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 
 import keras
@@ -14,7 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import STAGES, block_arguments
 
-from alexnet import ConvBlock, LocalResponseNormalization
+from alexnet import (
+    ConvBlock,
+    LocalResponseNormalization,
+    SpatialResponseNormalization,
+)
 
 ARGUMENTS = list(inspect.signature(ConvBlock).parameters)
 
@@ -80,7 +85,7 @@ def test_smallest_input_works_and_one_pixel_less_is_refused(arguments, axis):
 @given(block_arguments())
 def test_config_repeats_every_argument(arguments):
     """A configuration holds every argument as given, and makes an equal block."""
-    given = {**arguments, "number": 3, "name": "a", "trainable": False}
+    given = {**arguments, "number": 3, "suffix": "b", "name": "a", "trainable": False}
     block = ConvBlock(**given, dtype="mixed_bfloat16")
     config = block.get_config()
     assert sorted(config) == sorted(ARGUMENTS)
@@ -116,6 +121,8 @@ def test_stages_are_named_and_in_order():
         "tanh2",
     ]
     assert [name for name, _ in block.windows] == ["pool2", "conv2"]
+    names = [layer.name for layer in ConvBlock(4, 3, number=5, suffix="b").stages]
+    assert names == ["conv5b", "relu5b", "pool5b"]
     bare = ConvBlock(4, 3, activation=None, pool=None)
     assert [layer.name for layer in bare.stages] == ["conv"]
 
@@ -138,11 +145,35 @@ def test_norm_is_a_dict_or_a_layer():
     assert np.all(one.stages[2].moving_mean)
 
 
+def test_norms_follow_one_another():
+    """A sequence gives one layer each, in order; `pool_size` marks those in maps."""
+    batch_norm = keras.layers.BatchNormalization()
+    norm = [{"groups": 2}, {"pool_size": (3, 2)}, batch_norm]
+    block = ConvBlock(4, 3, norm=norm, number=2, dtype="mixed_bfloat16")
+    assert [(layer.name, type(layer)) for layer in block.stages[2:5]] == [
+        ("norm2", LocalResponseNormalization),
+        ("norm2_2", SpatialResponseNormalization),
+        ("norm2_3", keras.layers.BatchNormalization),
+    ]
+    assert [layer.compute_dtype for layer in block.stages[2:5]] == [
+        "bfloat16",
+        "bfloat16",
+        "float32",
+    ]
+    again = ConvBlock.from_config(json.loads(json.dumps(block.get_config())))
+    assert again.get_config() == block.get_config()
+    assert [layer.name for layer in ConvBlock(4, 3, norm=()).stages] == [
+        "conv",
+        "relu",
+        "pool",
+    ]
+
+
 def test_channels_last_whatever_the_global_setting():
     """A global image_data_format of "channels_first" changes nothing."""
     keras.config.set_image_data_format("channels_first")
     try:
-        block = ConvBlock(4, 3, norm={}, pool="average")
+        block = ConvBlock(4, 3, norm=({}, {"pool_size": 3}), pool="average")
         assert block(images(1, 9, 8, 3)).shape == (1, 4, 3, 4)
     finally:
         keras.config.set_image_data_format("channels_last")
@@ -157,6 +188,7 @@ BAD = [
     *[("order", v) for v in (("conv",), STAGES[1:], (*STAGES, "conv"), "conv", None)],
     *[("activation", value) for value in ("rulu", 7, keras.layers.ReLU())],
     *[("norm", value) for value in ("lrn", 3, {"dtype": "float16"}, {"name": "a"})],
+    *[("norm", (value,)) for value in ("lrn", None, ({},), {"name": "a"})],
     *[("pool", value) for value in ("min", "", True, 2)],
     *[("pool_size", value) for value in (0, "3", (2, -2))],
     *[("pool_strides", value) for value in (0, None)],
@@ -165,6 +197,7 @@ BAD = [
     *[("kernel_initializer", value) for value in ("he", None)],
     *[("bias_initializer", value) for value in ("onez", 0.1)],
     *[("number", value) for value in (0, "1", 1.0)],
+    *[("suffix", value) for value in ("B", "1", "a b", None, 1)],
 ]
 
 

@@ -33,6 +33,7 @@ REFUSED = [
         (checks.check_pair, (), v)
         for v in [None, "ab", 1.5, (), (1,), (3, 0), (1, 2.5)]
     ],
+    *[(checks.check_letters, (), value) for value in [None, 1, "B", "a1", "a\n"]],
     *[(checks.check_padding, (), v) for v in [None, "full", 1.5, True, (1, 2)]],
     *[
         (checks.check_padding, (), v)
@@ -103,6 +104,7 @@ def test_values_come_back_in_their_normal_form():
     assert checks.check_size("a", 3) == 3
     assert checks.check_size("a", [3, 4]) == (3, 4)
     assert checks.check_size("a", None) is None
+    assert checks.check_letters("a", "") == ""
 
 
 def test_unknown_names_suggest_the_nearest():

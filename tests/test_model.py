@@ -56,11 +56,15 @@ def test_shapes_follow_from_the_arguments(arguments):
     model = AlexNet(**arguments)
     shape = (2, *(arguments["resize"] or arguments["image_shape"][:2]))
     shape = (*shape, arguments["image_shape"][2])
-    for number, block in enumerate(arguments["blocks"], start=1):
+    number = 0
+    for block in arguments["blocks"]:
+        number += block["suffix"] == ""
         shape = ConvBlock(**block).compute_output_shape(shape)
         last = ConvBlock(**block, number=number).stages[-1].name
         assert model.taps[last].shape[1:] == shape[1:]
     outputs = model(images(2, *arguments["image_shape"]))
+    for dense, units in enumerate(arguments["dense_units"], start=number + 1):
+        assert model.get_layer(f"fc{dense}").output.shape[-1] == units
     assert model.output.shape == (None, arguments["num_classes"])
     assert outputs.shape == (2, arguments["num_classes"])
     assert model.count_params() == sum(np.prod(w.shape) for w in model.weights)
@@ -313,6 +317,18 @@ def test_refuses_unknown_arguments_of_blocks():
         small(blocks=[SMALL["blocks"][0], {"filter": 3, "kernel_size": 3}])
     with pytest.raises(ValueError, match=r"other than number, name.*'number': 3"):
         small(blocks=[{"filters": 3, "kernel_size": 3, "number": 3}])
+    for blocks, message in (
+        ([{"suffix": "b"}], r"suffix must .*received suffix='b' first"),
+        ([{}, {"suffix": "b"}] * 2, None),
+        ([{}, {"suffix": "b"}, {"suffix": "b"}], r"suffix='b' twice behind block 1"),
+        ([{}, {"suffix": 1}], r"suffix must be lowercase letters.*suffix=1"),
+    ):
+        blocks = [{"filters": 3, "kernel_size": 3, "pool": None, **b} for b in blocks]
+        if message is None:
+            assert "conv2b" in small(blocks=blocks).taps
+            continue
+        with pytest.raises(ValueError, match=message):
+            small(blocks=blocks)
     with pytest.raises(TypeError, match="keyword argument 'radius'"):
         small(blocks=[{"filters": 3, "kernel_size": 3, "norm": {"radius": 3}}])
     with pytest.raises(TypeError, match=r"missing 1 required .*'kernel_size'"):
@@ -333,6 +349,7 @@ BAD = [
     *[("trainable", value) for value in ("no", None, 1)],
     *[("dropout_position", value) for value in ("behind", None, 1)],
     *[("dense_activation", value) for value in ("rulu", 3, keras.layers.ReLU())],
+    *[("use_convolutional_head", value) for value in (None, 1, "yes")],
     *[("adaptive_pool", value) for value in (0, (6, 6, 6), "6")],
     *[("classifier_activation", value) for value in ("softmix", lambda x: x)],
     *[

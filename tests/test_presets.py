@@ -3,115 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from preset_tables import TABLES
 
-from alexnet import AlexNet
+from alexnet import AlexNet, LocalResponseNormalization
 
-# Layer, output shape without the batch, parameters: worked out by hand from the
-# sources, as height * width * channels per group * filters + filters.
-TABLES = {
-    "notebook": [
-        ("images", (32, 32, 3), 0),
-        ("resize", (224, 224, 3), 0),
-        ("conv1", (56, 56, 96), 34_944),
-        ("norm1", (56, 56, 96), 0),
-        ("relu1", (56, 56, 96), 0),
-        ("pool1", (27, 27, 96), 0),
-        ("conv2", (7, 7, 256), 614_656),
-        ("norm2", (7, 7, 256), 0),
-        ("relu2", (7, 7, 256), 0),
-        ("pool2", (3, 3, 256), 0),
-        ("conv3", (1, 1, 384), 885_120),
-        ("relu3", (1, 1, 384), 0),
-        ("conv4", (1, 1, 384), 1_327_488),
-        ("relu4", (1, 1, 384), 0),
-        ("conv5", (1, 1, 256), 884_992),
-        ("relu5", (1, 1, 256), 0),
-        ("flatten", (256,), 0),
-        ("fc6", (4096,), 1_052_672),
-        ("relu6", (4096,), 0),
-        ("drop6", (4096,), 0),
-        ("fc7", (4096,), 16_781_312),
-        ("relu7", (4096,), 0),
-        ("drop7", (4096,), 0),
-        ("logits", (10,), 40_970),
-        ("predictions", (10,), 0),
-    ],
-    "paper": [
-        ("images", (224, 224, 3), 0),
-        ("conv1", (55, 55, 96), 34_944),
-        ("relu1", (55, 55, 96), 0),
-        ("norm1", (55, 55, 96), 0),
-        ("pool1", (27, 27, 96), 0),
-        ("conv2", (27, 27, 256), 307_456),
-        ("relu2", (27, 27, 256), 0),
-        ("norm2", (27, 27, 256), 0),
-        ("pool2", (13, 13, 256), 0),
-        ("conv3", (13, 13, 384), 885_120),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 384), 663_936),
-        ("relu4", (13, 13, 384), 0),
-        ("conv5", (13, 13, 256), 442_624),
-        ("relu5", (13, 13, 256), 0),
-        ("pool5", (6, 6, 256), 0),
-        ("flatten", (9216,), 0),
-        ("fc6", (4096,), 37_752_832),
-        ("relu6", (4096,), 0),
-        ("drop6", (4096,), 0),
-        ("fc7", (4096,), 16_781_312),
-        ("relu7", (4096,), 0),
-        ("drop7", (4096,), 0),
-        ("logits", (1000,), 4_097_000),
-        ("predictions", (1000,), 0),
-    ],
-    "torchvision": [
-        ("images", (224, 224, 3), 0),
-        ("conv1", (55, 55, 64), 23_296),
-        ("relu1", (55, 55, 64), 0),
-        ("pool1", (27, 27, 64), 0),
-        ("conv2", (27, 27, 192), 307_392),
-        ("relu2", (27, 27, 192), 0),
-        ("pool2", (13, 13, 192), 0),
-        ("conv3", (13, 13, 384), 663_936),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 256), 884_992),
-        ("relu4", (13, 13, 256), 0),
-        ("conv5", (13, 13, 256), 590_080),
-        ("relu5", (13, 13, 256), 0),
-        ("pool5", (6, 6, 256), 0),
-        ("adaptive_pool", (6, 6, 256), 0),
-        ("flatten", (9216,), 0),
-        ("drop6", (9216,), 0),
-        ("fc6", (4096,), 37_752_832),
-        ("relu6", (4096,), 0),
-        ("drop7", (4096,), 0),
-        ("fc7", (4096,), 16_781_312),
-        ("relu7", (4096,), 0),
-        ("logits", (1000,), 4_097_000),
-        ("predictions", (1000,), 0),
-    ],
-    "cifar10_quick": [
-        ("images", (32, 32, 3), 0),
-        ("conv1", (32, 32, 32), 2_432),
-        ("pool1", (16, 16, 32), 0),
-        ("relu1", (16, 16, 32), 0),
-        ("conv2", (16, 16, 32), 25_632),
-        ("relu2", (16, 16, 32), 0),
-        ("pool2", (8, 8, 32), 0),
-        ("conv3", (8, 8, 64), 51_264),
-        ("relu3", (8, 8, 64), 0),
-        ("pool3", (4, 4, 64), 0),
-        ("flatten", (1024,), 0),
-        ("fc4", (64,), 65_600),
-        ("logits", (10,), 650),
-        ("predictions", (10,), 0),
-    ],
-}
 # 55 * 55 * 11 * 11 * 3 * 64 and so on; fc6 to logits make 58,621,952 of them.
 MULTIPLY_ADDS = {
     "paper": 105_415_200
@@ -162,12 +64,218 @@ def test_multiply_adds(preset):
 
 @pytest.mark.parametrize("preset", TABLES)
 def test_rows_say_what_they_are(preset):
-    """Each row holds a description, a source, parameters, figures and arguments."""
+    """Each row holds its definition, source, parameters, input and figures."""
     row = AlexNet.presets[preset]
-    assert list(row) == ["description", "source", "parameters", "figures", "arguments"]
+    assert list(row) == [
+        "description",
+        "source",
+        "parameters",
+        "preprocessing",
+        "value_range",
+        "figures",
+        "arguments",
+    ]
     assert all(isinstance(row[key], str) for key in ("description", "source"))
     assert "  " not in row["description"] + row["source"]
     assert all(0 < value < 100 for value in row["figures"].values())
+    json.dumps(row)  # Plain data.
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_preprocessing_gives_the_model_its_input(preset):
+    """The crop is the model's image, and bytes end up in the range of values."""
+    row = AlexNet.presets[preset]
+    how = row["preprocessing"]
+    if how is None:
+        assert row["value_range"] is None
+        assert preset == "slim"
+        return
+    assert list(how) == [
+        "resize",
+        "crop",
+        "channels",
+        "scale",
+        "mean",
+        "mean_image",
+        "std",
+    ]
+    height, width, channels = row["arguments"]["image_shape"]
+    assert (height, width) == ((how["crop"] or 32,) * 2)
+    assert channels == len(how["channels"]) == len(how["mean"]) == len(how["std"])
+    values = [
+        (byte * how["scale"] - mean) / std
+        for byte in (0, 255)
+        for mean, std in zip(how["mean"], how["std"], strict=True)
+    ]
+    # Given with three decimals.
+    assert row["value_range"] == pytest.approx((min(values), max(values)), abs=1e-3)
+
+
+@pytest.mark.parametrize("preset", sorted(set(TABLES) - {"notebook"}))
+def test_taps_are_the_same_everywhere(preset):
+    """Every network for ImageNet has relu1 to relu5, fc6 and fc7, each what it says."""
+    model = drawn(preset)
+    if preset.startswith("cifar10"):
+        assert {"relu1", "relu2", "relu3", "logits"} <= set(model.taps)
+        return
+    names = [f"relu{number}" for number in range(1, 6)]
+    assert [name for name in model.taps if name in names] == names
+    assert [model.taps[name].shape[-1] for name in ("fc6", "fc7")] == [4096, 4096]
+    assert model.taps["logits"].shape == (None, 1000)
+
+
+# Standard deviation of the weights and value of the biases at the start, of
+# conv1, 2, ..., fc6, fc7 and the logits; conv6 of net146 behind conv5.
+OF_2012 = [
+    *[(0.01, 0), (0.01, 1), (0.03, 0), (0.03, 1), (0.03, 1)],
+    *[(0.01, 1), (0.01, 1), (0.01, 0)],
+]
+STARTS = {
+    "paper": [(0.01, bias) for bias in (0, 1, 0, 1, 1, 1, 1, 0)],
+    "ungrouped": [(0.01, bias) for bias in (0, 1, 0, 1, 1, 1, 1, 0)],
+    "net145": OF_2012,
+    "net145_half": OF_2012,
+    "net146": [*OF_2012[:5], (0.03, 1), *OF_2012[5:]],
+    "net147": OF_2012,
+    "net148": OF_2012,
+    "one_weird_trick": [*OF_2012[:7], (0.01, -7)],
+    "caffe": [
+        *[(0.01, 0), (0.01, 0.1), (0.01, 0), (0.01, 0.1), (0.01, 0.1)],
+        *[(0.005, 0.1), (0.005, 0.1), (0.01, 0)],
+    ],
+    "caffenet": [
+        *[(0.01, 0), (0.01, 1), (0.01, 0), (0.01, 1), (0.01, 1)],
+        *[(0.005, 1), (0.005, 1), (0.01, 0)],
+    ],
+    "cifar10_quick": [(1e-4, 0), (0.01, 0), (0.01, 0), (0.1, 0), (0.1, 0)],
+    "cifar10_full": [(1e-4, 0), (0.01, 0), (0.01, 0), (0.01, 0)],
+}
+
+
+@pytest.mark.parametrize("preset", STARTS)
+def test_first_weights(preset):
+    """Each layer's weights are normal with the published deviation; so are biases."""
+    starts = []
+    for layer in drawn(preset).layers:
+        if layer.count_params():
+            kernel = layer.kernel_initializer
+            assert type(kernel) is keras.initializers.RandomNormal
+            assert kernel.mean == 0
+            starts.append((kernel.stddev, getattr(layer.bias_initializer, "value", 0)))
+    assert starts == STARTS[preset]
+
+
+def test_slim_starts_as_tf_slim_does():
+    """Convolutions are Xavier's, dense layers truncated normal; biases 0.1 but one."""
+    for layer in drawn("slim").layers:
+        if not layer.count_params():
+            continue
+        kernel, bias = layer.kernel_initializer, layer.bias_initializer
+        if layer.name.startswith("conv"):
+            assert type(kernel) is keras.initializers.GlorotUniform
+        else:
+            assert type(kernel) is keras.initializers.TruncatedNormal
+            assert (kernel.mean, kernel.stddev) == (0, 0.005)
+        assert getattr(bias, "value", 0) == (0 if layer.name == "logits" else 0.1)
+
+
+# Layer: radius or size, k, factor of the sum, beta, groups.
+ACROSS_2012 = (2, 2.0, 2e-5, 0.75, 2)
+ACROSS_ONE = (2, 2.0, 2e-5, 0.75, 1)
+ACROSS_CAFFE = (2, 1.0, 2e-5, 0.75, 1)
+ACROSS_PAPER = (2, 2.0, 1e-4, 0.75, 1)
+WITHIN_5 = (5, 1.0, 4e-5, 0.75)
+WITHIN_3 = (3, 1.0, 5e-5 / 9, 0.75)
+TOWERS = {"norm1": ACROSS_2012, "norm2": ACROSS_2012, "norm2_2": WITHIN_5}
+NORMS = {
+    "paper": {"norm1": ACROSS_PAPER, "norm2": ACROSS_PAPER},
+    "ungrouped": {"norm1": ACROSS_PAPER, "norm2": ACROSS_PAPER},
+    "net145": TOWERS,
+    "net145_half": {"norm1": ACROSS_ONE, "norm2": ACROSS_ONE, "norm2_2": WITHIN_5},
+    "net146": TOWERS,
+    "net147": TOWERS,
+    "net148": {},
+    "one_weird_trick": {"norm1": ACROSS_ONE, "norm2": ACROSS_ONE},
+    "caffe": {"norm1": ACROSS_CAFFE, "norm2": ACROSS_CAFFE},
+    "caffenet": {"norm1": ACROSS_CAFFE, "norm2": ACROSS_CAFFE},
+    "torchvision": {},
+    "slim": {},
+    "notebook": {"norm1": (5, 1.0, 1.0, 0.5, 1), "norm2": (5, 1.0, 1.0, 0.5, 1)},
+    "cifar10_quick": {},
+    "cifar10_full": {"norm1": WITHIN_3, "norm2": WITHIN_3},
+}
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_constants_of_normalization(preset):
+    """Windows, constants and the edges of towers are those published.
+
+    Tolerance: 1e-12 relative, for fractions.
+    """
+    layers = [layer for layer in drawn(preset).layers if "norm" in layer.name]
+    found = {
+        layer.name: (layer.depth_radius, *constants(layer), layer.groups)
+        if isinstance(layer, LocalResponseNormalization)
+        else (layer.pool_size, *constants(layer))
+        for layer in layers
+    }
+    assert list(found) == list(NORMS[preset])
+    for name, numbers in NORMS[preset].items():
+        assert found[name] == pytest.approx(numbers, rel=1e-12)
+
+
+def constants(layer):
+    return layer.bias, layer.alpha, layer.beta
+
+
+# Presets whose convolutions have two groups at 2, 4 and 5; the others have one.
+GROUPED = {"paper", "net145", "net146", "net147", "net148", "caffe", "caffenet"}
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_towers_talk_where_published(preset):
+    """Groups are the two GPUs; conv3 and net146's sixth convolution see both."""
+    model = drawn(preset)
+    groups = [layer.groups for layer in model.layers if layer.name.startswith("conv")]
+    if preset in GROUPED:
+        assert groups == [1, 2, 1, 2, 2, 1][: len(groups)]
+    else:
+        assert set(groups) == {1}
+
+
+def test_slims_head_is_that_of_dense_layers():
+    """A convolutional head computes what dense layers with the same weights do.
+
+    Tolerance: 1e-5 relative, for another order of summing.
+    """
+    small = {"image_shape": (128, 128, 3), "num_classes": 5, "dense_units": (32, 16)}
+    model = AlexNet.from_preset("slim", **small)
+    flat = AlexNet.from_preset("slim", **small, use_convolutional_head=False)
+    assert model.get_layer("fc6").kernel.shape == (2, 2, 256, 32)
+    flat.set_weights(
+        [
+            np.reshape(ours, theirs.shape)
+            for ours, theirs in zip(model.get_weights(), flat.weights, strict=True)
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(2, 128, 128, 3)).astype("float32")
+    outputs = model.tap("logits")(x)
+    np.testing.assert_allclose(outputs, flat.tap("logits")(x), rtol=1e-5, atol=1e-7)
+    assert drawn("slim").get_layer("fc6").kernel.shape == (5, 5, 256, 4096)
+
+
+@pytest.mark.parametrize("preset", ["net145", "net146", "cifar10_full", "slim"])
+def test_files_hold_all_of_a_network(preset, tmp_path):
+    """Lists of norms, suffixes and convolutional heads load from .keras files."""
+    size = 32 if preset == "cifar10_full" else 96
+    model = AlexNet.from_preset(
+        preset, image_shape=(size, size, 3), num_classes=3, dense_units=(8,)
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    x = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
+    assert np.array_equal(model(x), loaded(x))
 
 
 def test_paper_starts_as_published():
@@ -201,21 +309,10 @@ def test_torchvision_starts_as_pytorch_does():
     assert model.get_layer("drop6").rate == 0.5
 
 
-def test_cifar10_quick_is_caffes():
-    """First weights and kinds of pools are those of Caffe's definition."""
-    model = AlexNet.from_preset("cifar10_quick")
-    stddevs = {
-        "conv1": 1e-4,
-        "conv2": 0.01,
-        "conv3": 0.01,
-        "fc4": 0.1,
-        "logits": 0.1,
-    }
-    for name, stddev in stddevs.items():
-        layer = model.get_layer(name)
-        # 640 weights and more: five standard errors are 14 %.
-        assert layer.kernel.numpy().std() == pytest.approx(stddev, rel=0.14)
-        assert not np.any(layer.bias)
+@pytest.mark.parametrize("preset", ["cifar10_quick", "cifar10_full"])
+def test_cifar10_nets_pool_by_maximum_and_then_average(preset):
+    """Kinds of pools are those of the definitions."""
+    model = drawn(preset)
     pools = [type(model.get_layer(f"pool{number}")) for number in (1, 2, 3)]
     average = keras.layers.AveragePooling2D
     assert pools == [keras.layers.MaxPooling2D, average, average]
@@ -313,5 +410,5 @@ def test_presets_are_never_changed():
 @pytest.mark.parametrize("name", ["papers", "", 3, None])
 def test_unknown_presets_are_refused(name):
     """A preset that does not exist is answered with all there are."""
-    with pytest.raises(ValueError, match=f"no preset {name!r}.*There are: cifar10_"):
+    with pytest.raises(ValueError, match=f"no preset {name!r}.*There are: caffe, "):
         AlexNet.from_preset(name)

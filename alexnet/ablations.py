@@ -1,0 +1,71 @@
+"""What the parts of AlexNet are worth: the ablations of 2012 as plain data.
+
+A row holds
+    part: The part of the network.
+    variant: The preset that does without it, or with it in net146's case.
+    change: What the variant changes.
+    reference: The preset that it is compared with.
+    measure: The figures of both that are compared, as named in `PRESETS`.
+    published: What the paper says of it.
+    caveat: What else differs, if anything does.
+"""
+
+from __future__ import annotations
+
+from alexnet.presets import PRESETS
+
+_VALIDATION = "ILSVRC-2012 validation, ten views"
+_TEST_2010 = "ILSVRC-2010 test, ten views"
+
+ABLATIONS: tuple[dict[str, str], ...] = (
+    {
+        "part": "Response normalization",
+        "variant": "net148",
+        "change": "no normalization",
+        "reference": "net145",
+        "measure": _VALIDATION,
+        "published": "section 3.3: 1.4 and 1.2 points",
+        "caveat": "",
+    },
+    {
+        "part": "Overlapping pooling",
+        "variant": "net147",
+        "change": "pools of 2x2 instead of 3x3, strides of 2 in both",
+        "reference": "net145",
+        "measure": _VALIDATION,
+        "published": "section 3.4: 0.4 and 0.3 points",
+        "caveat": "less padding at conv2 and conv5, so that fc6 sees as much",
+    },
+    {
+        "part": "The second GPU",
+        "variant": "net145_half",
+        "change": "one tower: half of the filters",
+        "reference": "net145",
+        "measure": _TEST_2010,
+        "published": "section 3.2: 1.7 and 1.2 points",
+        "caveat": "conv5 and the dense layers keep their size",
+    },
+    {
+        "part": "A sixth convolution across the towers",
+        "variant": "net146",
+        "change": "3x3 with 256 filters behind the last pool",
+        "reference": "net145",
+        "measure": _VALIDATION,
+        "published": "section 6, 1 CNN*: 39.0 and 16.6 instead of 40.7 and 18.2",
+        "caveat": "pre-trained on ImageNet 2011, which net145 was not",
+    },
+)
+
+
+def cost(ablation: dict[str, str]) -> tuple[float, float]:
+    """Return the points of top-1 and top-5 error that a variant has more.
+
+    Args:
+        ablation: An entry of `ABLATIONS`.
+    """
+    top1, top5 = (
+        PRESETS[ablation["variant"]]["figures"][measure]
+        - PRESETS[ablation["reference"]]["figures"][measure]
+        for measure in (f"{ablation['measure']}: top-{k} error" for k in (1, 5))
+    )
+    return top1, top5

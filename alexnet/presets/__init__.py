@@ -1,0 +1,37 @@
+"""Published AlexNets as plain data: one row each, with its source and figures.
+
+A row holds
+    description: What the network is and, behind a colon, what distinguishes it.
+    source: Where its definition was read: sections, or repository, file, lines.
+    parameters: Parameter count of the published network (with its own
+        `num_classes`), as the sources give or imply it.
+    preprocessing: What an image goes through at test time before it is the
+        model's input, as below; None if nobody published it.
+    value_range: Least and greatest value that the model then receives.
+    figures: Published results, by measure; accuracies and errors in percent.
+    arguments: What `AlexNet` is called with; `image_shape` is the expected size.
+
+Preprocessing holds
+    resize: The shorter side in pixels that images are resized to, or (height,
+        width) whatever their proportions; None for images that come in this size.
+    crop: Side of the square in the middle that is kept; None for all of it.
+    channels: "RGB" or "BGR".
+    scale: Factor of bytes, 0 to 255.
+    mean: Subtracted after scaling, in the order of `channels`.
+    mean_image: Whether each pixel had a mean of its own subtracted; `mean` is
+        then the average of that image.
+    std: Divisor after subtracting.
+
+To add a network, add a row to one of the modules; nothing else knows its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alexnet.presets.caffe import CAFFE
+from alexnet.presets.others import OTHERS
+from alexnet.presets.paper import PAPER
+from alexnet.presets.toronto import TORONTO
+
+PRESETS: dict[str, dict[str, Any]] = {**PAPER, **TORONTO, **CAFFE, **OTHERS}

@@ -1,0 +1,171 @@
+"""Reimplementations in other frameworks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alexnet.presets.shared import constant
+
+# U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for weights. It draws
+# biases likewise; Keras' initializers do not know a bias' fan-in: 0 here.
+_UNIFORM_FAN_IN = {
+    "class_name": "VarianceScaling",
+    "config": {
+        "scale": 1 / 3,
+        "mode": "fan_in",
+        "distribution": "uniform",
+        "seed": None,
+    },
+}
+_TORCH = {"kernel_initializer": _UNIFORM_FAN_IN}
+
+_SLIM = {
+    "kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None}},
+    "bias_initializer": constant(0.1),
+}
+_SLIM_DENSE = {
+    "class_name": "TruncatedNormal",
+    "config": {"mean": 0.0, "stddev": 0.005, "seed": None},
+}
+
+_NOTEBOOK = {
+    "order": ("conv", "norm", "activation", "pool"),
+    "norm": {"depth_radius": 5, "bias": 1.0, "alpha": 1.0, "beta": 0.5},
+}
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "torchvision": {
+        "description": "torchvision's alexnet: one group, no LRN, dropout before "
+        "the dense layers",
+        "source": "pytorch/vision, torchvision/models/alexnet.py, lines 13 to 46 at "
+        "00658a2, after Krizhevsky: One weird trick for parallelizing convolutional "
+        "neural networks, arXiv:1404.5997",
+        "parameters": 61_100_840,
+        "preprocessing": {
+            "resize": 256,
+            "crop": 224,
+            "channels": "RGB",
+            "scale": 1 / 255,
+            "mean": (0.485, 0.456, 0.406),
+            "mean_image": False,
+            "std": (0.229, 0.224, 0.225),
+        },
+        "value_range": (-2.118, 2.640),
+        "figures": {
+            "ILSVRC-2012 validation, one crop: top-1 accuracy": 56.522,
+            "ILSVRC-2012 validation, one crop: top-5 accuracy": 79.066,
+        },
+        "arguments": {
+            "image_shape": (224, 224, 3),
+            "num_classes": 1000,
+            "blocks": (
+                {
+                    "filters": 64,
+                    "kernel_size": 11,
+                    "strides": 4,
+                    "padding": 2,
+                    **_TORCH,
+                },
+                {"filters": 192, "kernel_size": 5, "padding": 2, **_TORCH},
+                {
+                    "filters": 384,
+                    "kernel_size": 3,
+                    "padding": 1,
+                    "pool": None,
+                    **_TORCH,
+                },
+                {
+                    "filters": 256,
+                    "kernel_size": 3,
+                    "padding": 1,
+                    "pool": None,
+                    **_TORCH,
+                },
+                {"filters": 256, "kernel_size": 3, "padding": 1, **_TORCH},
+            ),
+            "adaptive_pool": 6,
+            "dense_units": (4096, 4096),
+            "dropout": 0.5,
+            "dropout_position": "before",
+            "dense_kernel_initializer": _UNIFORM_FAN_IN,
+            "logits_kernel_initializer": _UNIFORM_FAN_IN,
+        },
+    },
+    "slim": {
+        "description": "tf-slim's alexnet_v2: no padding at conv1, 384 filters at "
+        "conv4, no LRN, fc6 a 5x5 convolution",
+        "source": "tensorflow/models, research/slim/nets/alexnet.py, lines 45 to "
+        "118 at 1585f2d",
+        "parameters": 50_303_912,
+        "preprocessing": None,
+        "value_range": None,
+        "figures": {},
+        "arguments": {
+            "image_shape": (224, 224, 3),
+            "num_classes": 1000,
+            "blocks": (
+                {
+                    "filters": 64,
+                    "kernel_size": 11,
+                    "strides": 4,
+                    "padding": "valid",
+                    **_SLIM,
+                },
+                {"filters": 192, "kernel_size": 5, "padding": 2, **_SLIM},
+                {
+                    "filters": 384,
+                    "kernel_size": 3,
+                    "padding": 1,
+                    "pool": None,
+                    **_SLIM,
+                },
+                {
+                    "filters": 384,
+                    "kernel_size": 3,
+                    "padding": 1,
+                    "pool": None,
+                    **_SLIM,
+                },
+                {"filters": 256, "kernel_size": 3, "padding": 1, **_SLIM},
+            ),
+            "dense_units": (4096, 4096),
+            "dropout": 0.5,
+            "dense_kernel_initializer": _SLIM_DENSE,
+            "dense_bias_initializer": constant(0.1),
+            "logits_kernel_initializer": _SLIM_DENSE,
+            "use_convolutional_head": True,
+        },
+    },
+    "notebook": {
+        "description": "A widespread notebook's AlexNet for CIFAR-10: images "
+        "resized to 224, LRN with TensorFlow's defaults before ReLU",
+        "source": "the Keras Sequential of the notebook 'AlexNet in Keras'; "
+        "LRN: tf.nn.local_response_normalization, defaults",
+        "parameters": 21_622_154,
+        "preprocessing": {
+            "resize": None,
+            "crop": None,
+            "channels": "RGB",
+            "scale": 1 / 255,
+            "mean": (0.0, 0.0, 0.0),
+            "mean_image": False,
+            "std": (1.0, 1.0, 1.0),
+        },
+        "value_range": (0.0, 1.0),
+        "figures": {},
+        "arguments": {
+            "image_shape": (32, 32, 3),
+            "num_classes": 10,
+            "resize": 224,
+            "blocks": (
+                {"filters": 96, "kernel_size": 11, "strides": 4, **_NOTEBOOK},
+                {"filters": 256, "kernel_size": 5, "strides": 4, **_NOTEBOOK},
+                {"filters": 384, "kernel_size": 3, "strides": 4, "pool": None},
+                {"filters": 384, "kernel_size": 3, "strides": 4, "pool": None},
+                {"filters": 256, "kernel_size": 3, "strides": 4, "pool": None},
+            ),
+            "dense_units": (4096, 4096),
+            "dropout": 0.5,
+        },
+    },
+}

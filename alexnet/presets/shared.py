@@ -1,0 +1,44 @@
+"""What rows of several families have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def normal(stddev: float) -> dict[str, Any]:
+    return {
+        "class_name": "RandomNormal",
+        "config": {"mean": 0.0, "stddev": stddev, "seed": None},
+    }
+
+
+def constant(value: float) -> dict[str, Any]:
+    return {"class_name": "Constant", "config": {"value": value}}
+
+
+# cuda-convnet's sizes round up: 224 gives 1 + ceil((224 - 11) / 4) = 55. The same
+# with 3 pixels at the bottom and right, then unpadded.
+ROUND_UP = ((0, 3), (0, 3))
+
+# The average of the mean image is the one of the training images of 2012.
+TORONTO_PREPROCESSING = {
+    "resize": 256,
+    "crop": 224,
+    "channels": "RGB",
+    "scale": 1.0,
+    "mean": (127.30, 119.72, 104.91),
+    "mean_image": True,
+    "std": (1.0, 1.0, 1.0),
+}
+TORONTO_RANGE = (-127.30, 150.09)
+
+CIFAR10_PREPROCESSING = {
+    "resize": None,
+    "crop": None,
+    "channels": "RGB",
+    "scale": 1.0,
+    "mean": (125.3, 123.0, 113.9),
+    "mean_image": True,
+    "std": (1.0, 1.0, 1.0),
+}
+CIFAR10_RANGE = (-125.3, 141.1)

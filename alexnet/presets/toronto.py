@@ -1,0 +1,251 @@
+"""The networks of the 2012 code and of cuda-convnet2, from their layer files.
+
+The two GPUs of 2012 are towers: groups of channels. LRN scales are divided by the
+window's size or area, as layer.py does on reading them, and its windows stop at a
+tower's edge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alexnet.presets.shared import (
+    CIFAR10_PREPROCESSING,
+    CIFAR10_RANGE,
+    ROUND_UP,
+    TORONTO_PREPROCESSING,
+    TORONTO_RANGE,
+    constant,
+    normal,
+)
+
+_LRN = {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4 / 5, "beta": 0.75, "groups": 2}
+_LRN_ONE = {**_LRN, "groups": 1}
+_WITHIN = {"pool_size": 5, "bias": 1.0, "alpha": 1e-3 / 25, "beta": 0.75}
+_WITHIN_3 = {"pool_size": 3, "bias": 1.0, "alpha": 5e-5 / 9, "beta": 0.75}
+_BIAS_1 = {"bias_initializer": constant(1.0)}
+
+_CONV1 = {
+    "filters": 96,
+    "kernel_size": 11,
+    "strides": 4,
+    "padding": ROUND_UP,
+    "order": ("conv", "norm", "pool", "activation"),
+    "norm": _LRN,
+    "kernel_initializer": normal(0.01),
+}
+_CONV2 = {
+    "filters": 256,
+    "kernel_size": 5,
+    "padding": 2,
+    "groups": 2,
+    "norm": (_LRN, _WITHIN),
+    "kernel_initializer": normal(0.01),
+    **_BIAS_1,
+}
+_CONV3 = {
+    "filters": 384,
+    "kernel_size": 3,
+    "padding": 1,
+    "pool": None,
+    "kernel_initializer": normal(0.03),
+}
+_CONV4 = {**_CONV3, "groups": 2, **_BIAS_1}
+_CONV5 = {
+    "filters": 256,
+    "kernel_size": 3,
+    "padding": 1,
+    "groups": 2,
+    "order": ("conv", "pool", "activation", "norm"),
+    "kernel_initializer": normal(0.03),
+    **_BIAS_1,
+}
+# conv6 in the layer file. It shares a number so that fc6 and fc7 are dense layers
+# in every network.
+_CONV6 = {**_CONV3, "filters": 256, "suffix": "b", **_BIAS_1}
+_POOL_2 = {"pool_size": 2, "pool_padding": "same"}
+_ONE = {"groups": 1}
+_REST = {
+    "image_shape": (224, 224, 3),
+    "num_classes": 1000,
+    "dense_units": (4096, 4096),
+    "dropout": 0.5,
+    "dense_kernel_initializer": normal(0.01),
+    "dense_bias_initializer": constant(1.0),
+    "logits_kernel_initializer": normal(0.01),
+}
+_CIFAR10 = {
+    "filters": 32,
+    "kernel_size": 5,
+    "padding": 2,
+    "pool": "average",
+    "pool_padding": "same",
+    "kernel_initializer": normal(0.01),
+}
+_INPUT = {"preprocessing": TORONTO_PREPROCESSING, "value_range": TORONTO_RANGE}
+_CHM = "computerhistory/AlexNet-Source-Code, layers/"
+
+TORONTO: dict[str, dict[str, Any]] = {
+    "net145": {
+        "description": "The paper's network as its code has it: "
+        "conv1 normalized and pooled before ReLU, LRN within towers, conv2 "
+        "normalized within maps too",
+        "source": f"{_CHM}layers-145.cfg, lines 9 to 303; layer-params-145.cfg, lines "
+        "137 to 203; figures for 2010: layer-params-145-2010.cfg, lines 168 to 180",
+        "parameters": 60_965_224,
+        **_INPUT,
+        "figures": {
+            "ILSVRC-2012 validation, ten views: top-1 error": 40.664,
+            "ILSVRC-2012 validation, ten views: top-5 error": 18.210,
+            "ILSVRC-2012 validation, ten views, to epoch 135: top-1 error": 40.250,
+            "ILSVRC-2012 validation, ten views, to epoch 135: top-5 error": 17.994,
+            "ILSVRC-2010 test, ten views: top-1 error": 37.4727,
+            "ILSVRC-2010 test, ten views: top-5 error": 16.9987,
+            "ILSVRC-2010 test, one crop: top-1 error": 39.0247,
+            "ILSVRC-2010 test, one crop: top-5 error": 18.2953,
+        },
+        "arguments": {"blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5), **_REST},
+    },
+    "net145_half": {
+        "description": "net145 on one GPU: one tower with half of the filters, but "
+        "all of conv5's and of the dense layers'",
+        "source": f"{_CHM}layers-145-half.cfg, lines 9 to 160; "
+        "layer-params-145-half.cfg, lines 76 to 100",
+        "parameters": 59_798_312,
+        **_INPUT,
+        "figures": {
+            "ILSVRC-2010 test, ten views: top-1 error": 39.1680,
+            "ILSVRC-2010 test, ten views: top-5 error": 18.2287,
+        },
+        "arguments": {
+            "blocks": (
+                {**_CONV1, "filters": 48, "norm": _LRN_ONE},
+                {**_CONV2, "filters": 128, "norm": (_LRN_ONE, _WITHIN), **_ONE},
+                {**_CONV3, "filters": 192},
+                {**_CONV4, "filters": 192, **_ONE},
+                {**_CONV5, **_ONE},
+            ),
+            **_REST,
+        },
+    },
+    "net146": {
+        "description": "The paper's 1 CNN*: net145 with a sixth convolution, across "
+        "the towers, behind the last pool; figures after pre-training on ImageNet "
+        "2011",
+        "source": f"{_CHM}layers-146-2012-2011.cfg, lines 9 to 361 (conv6, here "
+        "conv5b: lines 258 to 286); layer-params-146-2012-2011.cfg, lines 153 to 203",
+        "parameters": 61_555_304,
+        **_INPUT,
+        "figures": {
+            "ILSVRC-2012 validation, ten views: top-1 error": 38.990,
+            "ILSVRC-2012 validation, ten views: top-5 error": 16.622,
+        },
+        "arguments": {
+            "blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5, _CONV6),
+            **_REST,
+        },
+    },
+    "net147": {
+        "description": "net145 with pools that do not overlap: less padding at conv2 "
+        "and conv5, so that fc6 sees as much",
+        "source": f"{_CHM}layers-147.cfg, lines 9 to 302; layer-params-147.cfg, lines "
+        "137 to 174",
+        "parameters": 60_965_224,
+        **_INPUT,
+        "figures": {
+            "ILSVRC-2012 validation, ten views: top-1 error": 41.058,
+            "ILSVRC-2012 validation, ten views: top-5 error": 18.510,
+        },
+        "arguments": {
+            "blocks": (
+                {**_CONV1, **_POOL_2},
+                {**_CONV2, "padding": 1, **_POOL_2},
+                _CONV3,
+                _CONV4,
+                {**_CONV5, "padding": 0, **_POOL_2},
+            ),
+            **_REST,
+        },
+    },
+    "net148": {
+        "description": "net145 without any normalization",
+        "source": f"{_CHM}layers-148.cfg, lines 9 to 267; layer-params-148.cfg, lines "
+        "137 to 148",
+        "parameters": 60_965_224,
+        **_INPUT,
+        "figures": {
+            "ILSVRC-2012 validation, ten views: top-1 error": 42.034,
+            "ILSVRC-2012 validation, ten views: top-5 error": 19.362,
+        },
+        "arguments": {
+            "blocks": (
+                {**_CONV1, "norm": None},
+                {**_CONV2, "norm": None},
+                _CONV3,
+                _CONV4,
+                _CONV5,
+            ),
+            **_REST,
+        },
+    },
+    "one_weird_trick": {
+        "description": "cuda-convnet2's network for one GPU: one group, fewer "
+        "filters, logits that start at -7",
+        "source": "akrizhevsky/cuda-convnet2, layers/layers-imagenet-1gpu.cfg, lines 9 "
+        "to 149; layers/layer-params-imagenet-1gpu.cfg, lines 83 to 91; after "
+        "Krizhevsky: One weird trick for parallelizing convolutional neural "
+        "networks, arXiv:1404.5997",
+        "parameters": 61_100_840,
+        **_INPUT,
+        "figures": {
+            "ILSVRC-2012 validation, one crop: top-1 accuracy": 57.45,
+            "ILSVRC-2012 validation, one crop: top-5 accuracy": 80.19,
+            "ILSVRC-2012 validation, ten views: top-1 accuracy": 59.58,
+            "ILSVRC-2012 validation, ten views: top-5 accuracy": 81.85,
+        },
+        "arguments": {
+            "blocks": (
+                {**_CONV1, "filters": 64, "norm": _LRN_ONE},
+                {**_CONV2, "filters": 192, "norm": _LRN_ONE, **_ONE},
+                _CONV3,
+                {**_CONV4, "filters": 256, **_ONE},
+                {**_CONV5, **_ONE},
+            ),
+            **_REST,
+            "logits_bias_initializer": constant(-7.0),
+        },
+    },
+    "cifar10_full": {
+        "description": "cuda-convnet's and Caffe's full net for CIFAR-10: LRN within "
+        "maps, pools that round up, no dense layer",
+        "source": "computerhistory/AlexNet-Source-Code, layers-cifar/layers-18pct.cfg, "
+        "lines 11 to 101; layers-cifar/layer-params-18pct-noisylr.cfg, lines 41 to 47; "
+        "the same in BVLC/caffe, examples/cifar10/cifar10_full_train_test.prototxt, "
+        "lines 36 to 203",
+        "parameters": 89_578,
+        "preprocessing": CIFAR10_PREPROCESSING,
+        "value_range": CIFAR10_RANGE,
+        "figures": {"CIFAR-10 test: error, about": 18.0},
+        "arguments": {
+            "image_shape": (32, 32, 3),
+            "num_classes": 10,
+            "blocks": (
+                {
+                    **_CIFAR10,
+                    "order": ("conv", "pool", "activation", "norm"),
+                    "pool": "max",
+                    "norm": _WITHIN_3,
+                    "kernel_initializer": normal(0.0001),
+                },
+                {
+                    **_CIFAR10,
+                    "order": ("conv", "activation", "pool", "norm"),
+                    "norm": _WITHIN_3,
+                },
+                {**_CIFAR10, "filters": 64},
+            ),
+            "dense_units": (),
+            "logits_kernel_initializer": normal(0.01),
+        },
+    },
+}
