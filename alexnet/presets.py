@@ -7,6 +7,8 @@ A row holds
         `num_classes`), as the sources give or imply it.
     figures: Published results, by measure; accuracies and errors in percent.
     arguments: What `AlexNet` is called with.
+    weights: Addresses of published weights, by name; left out if there are none.
+        Such a file's name ends in the first digits of its SHA-256.
 
 To add a network, add a row; nothing else knows its name.
 """
@@ -154,6 +156,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "figures": {
             "ILSVRC-2012 validation, one crop: top-1 accuracy": 56.522,
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 79.066,
+        },
+        "weights": {
+            "imagenet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
         },
         "arguments": {
             "image_shape": (224, 224, 3),
