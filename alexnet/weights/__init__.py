@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alexnet import checks
-from alexnet.weights import caffe, download, fit, hdf5, layout, torchvision, toronto
+from alexnet.weights import (
+    caffe,
+    download,
+    fit,
+    hdf5,
+    hdf5_files,
+    layout,
+    torchvision,
+    toronto,
+)
 from alexnet.weights.archives import Archive
 from alexnet.weights.caffe import read_mean
 from alexnet.weights.errors import WeightsError
@@ -156,13 +165,13 @@ def _read(path: Path, sha256: str | None) -> layout.Source | layout.Arrays:
         if found != sha256.lower():
             raise WeightsError(f"its SHA-256 should be {sha256}, but is {found}")
     if data.startswith(hdf5.START):
-        return hdf5.read_caffe(data) if hdf5.is_caffe(data) else hdf5.read_keras(data)
+        return hdf5_files.read(data)
     if path.suffix == ".caffemodel":
         return caffe.read_caffemodel(data)
     if data.startswith(b"PK"):
         archive = Archive(data)
         if _KERAS_MEMBER in archive.names:
-            return hdf5.read_keras(archive.read(_KERAS_MEMBER))
+            return hdf5_files.read(archive.read(_KERAS_MEMBER))
         return torchvision.read_zip(archive)
     if data.startswith(torchvision.LEGACY_START):
         return torchvision.read_legacy(data)

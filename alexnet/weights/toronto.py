@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,9 @@ from alexnet.weights.layout import LayerWeights, Normalization, Source
 from alexnet.weights.pickles import Stateful, make_dict, read_pickle
 
 START = b"\x93NUMPY"
+_HEADER = re.compile(
+    rb"\{'descr': '\|?O', 'fortran_order': (False|True), 'shape': \(\),? *\} *\n"
+)
 # tf.nn.local_response_normalization's arguments beside the file, at its source.
 LRN = (Normalization(depth_radius=2, bias=1.0, alpha=2e-5, beta=0.75),) * 2
 
@@ -72,21 +74,15 @@ def read_npy(data: bytes) -> Source:
     Raises:
         WeightsError: The file is damaged or holds something else.
     """
-    stream = io.BytesIO(data)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's, about Python 2's headers.
-            version = np.lib.format.read_magic(stream)
-            if version != (1, 0):
-                raise ValueError(f"version {version}")
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise WeightsError(f"its NumPy header is damaged ({error})") from error
-    if dtype != np.dtype(object) or shape != ():
+    length = int.from_bytes(data[8:10], "little")
+    header = data[10 : 10 + length]
+    if data[6:8] != b"\x01\x00" or not _HEADER.fullmatch(header):
         raise WeightsError(
-            f"it holds an array of shape {shape} and type {dtype} instead of a dict "
-            "of layers, as bvlc_alexnet.npy does"
+            "its header does not announce one object, a dict of layers, as that of "
+            "bvlc_alexnet.npy does"
         )
+    stream = io.BytesIO(data)
+    stream.seek(10 + length)
     content = read_pickle(stream, _FUNCTIONS)
     if stream.read(1):
         raise WeightsError("its pickle ends before the file does")
