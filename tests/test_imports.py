@@ -22,6 +22,12 @@ RANKS = {
         ["stack"],
         ["presets", "ranges"],
         ["hyperparameters"],
+        ["weights.errors"],
+        ["weights.archives", "weights.pickles", "weights.protobuf", "weights.hdf5"],
+        ["weights.layout", "weights.download"],
+        ["weights.fit", "weights.caffe", "weights.toronto", "weights.torchvision"],
+        ["weights.hdf5_files"],
+        ["weights"],
         ["model"],
     ],
     "tuning": [
@@ -57,20 +63,30 @@ def imported(path):
     return names
 
 
+def module(package, path):
+    """Return a file's name within its package: "model", "weights.caffe", "weights"."""
+    parts = path.relative_to(REPOSITORY / package).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__") or "__init__"
+
+
 def within(package, path):
     """Return the modules of its own package that a file imports."""
-    known = {source.stem for source in sources(package)} - {"__init__"}
-    parts = [name.split(".") for name in imported(path)]
-    return {
-        part[1]
-        for part in parts
-        if part[0] == package and len(part) > 1 and part[1] in known
+    known = {module(package, source) for source in sources(package)} - {"__init__"}
+    prefix = f"{package}."
+    found = known & {
+        name.removeprefix(prefix) for name in imported(path) if name.startswith(prefix)
     }
+    # `from alexnet.weights import caffe` needs only the one that it names.
+    if path.is_relative_to(REPOSITORY / package / "weights"):
+        found -= {"weights"}
+    return found
 
 
 def modules(*packages):
     return [
-        pytest.param(package, path, id=f"{package}/{path.name}")
+        pytest.param(
+            package, path, id=f"{package}/{path.relative_to(REPOSITORY / package)}"
+        )
         for package in packages
         for path in sources(package)
     ]
@@ -78,8 +94,11 @@ def modules(*packages):
 
 def test_the_layers_are_found():
     """Every module that alexnet's ranks name exists, and imports are seen."""
-    names = {path.stem for path in sources("alexnet")}
+    names = {module("alexnet", path) for path in sources("alexnet")}
     assert names >= {name for rank in RANKS["alexnet"] for name in rank}
+    assert names >= {"weights.caffe", "weights"}
+    weights = within("alexnet", REPOSITORY / "alexnet/weights/hdf5_files.py")
+    assert weights >= {"weights.caffe", "weights.errors"}
     assert within("alexnet", REPOSITORY / "alexnet/model.py") >= {"blocks", "presets"}
 
 
@@ -89,21 +108,22 @@ def test_imports_point_one_way(package, path):
     ranks = {
         name: number for number, rank in enumerate(RANKS[package]) for name in rank
     }
-    if path.stem not in ranks:
+    own = module(package, path)
+    if own not in ranks:
         return
     for name in within(package, path):
         if package == "alexnet":
-            assert name in ranks, f"{path.stem} must not import {name}."
+            assert name in ranks, f"{own} must not import {name}."
         if name in ranks:
-            assert ranks[name] <= ranks[path.stem], (
-                f"{path.stem} must not import {name}."
-            )
+            assert ranks[name] <= ranks[own], f"{own} must not import {name}."
 
 
 @pytest.mark.parametrize("package", RANKS)
 def test_imports_make_no_circle(package):
     """No module imports itself by way of others."""
-    imports = {path.stem: within(package, path) for path in sources(package)}
+    imports = {
+        module(package, path): within(package, path) for path in sources(package)
+    }
     graph = graphlib.TopologicalSorter(imports)
     assert set(graph.static_order()) >= set(imports)
 
@@ -121,6 +141,14 @@ def test_files_are_short(package, path):
     if f"{package}/{path.name}" not in LONG:
         lines = len(path.read_text().splitlines())
         assert lines <= 300, f"{package}/{path.name} has {lines} lines."
+
+
+@pytest.mark.parametrize("name", ["errors", "archives", "pickles", "protobuf", "hdf5"])
+def test_readers_load_nothing_that_executes(name):
+    """What reads foreign bytes imports neither pickle nor h5py nor Keras."""
+    path = REPOSITORY / f"alexnet/weights/{name}.py"
+    tops = {name.split(".")[0] for name in imported(path)}
+    assert not tops & {"pickle", "h5py", "keras", "subprocess", "ctypes"}
 
 
 def test_checks_need_no_keras():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 
 import h5py
 import keras
@@ -113,8 +114,6 @@ def test_keras_files_give_the_same_outputs(tmp_path, extension):
 
 def test_compressed_keras_archives_load(tmp_path):
     """A `.keras` file that somebody packed anew, with compression, loads too."""
-    import zipfile
-
     model = new_model(False)
     model.save(tmp_path / "a.keras")
     with (

@@ -215,6 +215,7 @@ def test_commands_are_not_executed(tmp_path, models, protocol):
         b"\x8b\x00\x10\x00\x00" + b"\x7f" * 4096 + b".",
         b"L" + b"9" * 100_000 + b"L\n.",
         b"(((.",
+        b"S'\\o'\n.",
         b"}",
         b"",
     ],
@@ -261,9 +262,9 @@ def test_tensors_that_lie(tmp_path, models):
         "kind": (files.torch_tensor("0", shape, kind="LongStorage"), "no floating"),
         "path": (files.torch_tensor("../byteorder", shape), "lacks 'net/data/../byte"),
         "huge": (
-                files.torch_tensor("0", (2**31 - 1,), length=1080),
-                "within its storage",
-            ),
+            files.torch_tensor("0", (2**31 - 1,), length=1080),
+            "within its storage",
+        ),
         "empty": (files.torch_tensor("0", (0, 3), length=0), "within its storage"),
         "text": (files._text("weight"), "is 'weight', not a layer's weight"),
         # Strides of zero: four billion numbers out of one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -18,8 +19,9 @@ _FOLDER = "alexnet"
 
 
 def cache_folder() -> Path:
-    """Return where downloads and converted weights are kept."""
-    return Path(keras.config.keras_home(), _FOLDER)
+    """Return where downloads and converted weights are kept: in Keras' directory."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return Path(home, _FOLDER)
 
 
 def fetch(url: str) -> Path:
@@ -41,7 +43,9 @@ def fetch(url: str) -> Path:
         )
     path = cache_folder() / name
     try:
-        keras.utils.get_file(name, url, cache_subdir=_FOLDER)
+        keras.utils.get_file(
+            name, url, cache_dir=str(path.parent.parent), cache_subdir=_FOLDER
+        )
     except Exception as error:  # Keras raises Exception itself.
         raise WeightsError(
             f"Cannot download {url} ({error}). Download it elsewhere and put it at "

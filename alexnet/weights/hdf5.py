@@ -127,13 +127,8 @@ class Hdf5:
         else:
             start, length = self._unpack("<QQ", layout[2:])
             raw = self._at(start, length)
-            for other in self._read:
-                if (
-                    other != (start, length)
-                    and other[0] < start + length
-                    and (start < sum(other))
-                ):
-                    raise WeightsError("its HDF5 arrays overlap")
+            if any(a < start + length and start < a + b for a, b in self._read):
+                raise WeightsError("its HDF5 arrays overlap")
             self._read.append((start, length))
         if len(raw) != size or size == 0:
             raise WeightsError(

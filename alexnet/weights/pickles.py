@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,15 +75,17 @@ def read_pickle(
         WeightsError: The pickle is cut off or damaged, or holds anything else.
     """
     machine = _Machine(functions, persistent)
-    operations = pickletools.genops(stream)
     try:
-        for count, (opcode, argument, _) in enumerate(operations):
-            if count >= MOST_OPERATIONS:
-                raise WeightsError(
-                    f"its pickle has more than {MOST_OPERATIONS} operations, far "
-                    "more than weights need"
-                )
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            # pickletools', about escapes in texts.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+                if count >= MOST_OPERATIONS:
+                    raise WeightsError(
+                        f"its pickle has more than {MOST_OPERATIONS} operations, far "
+                        "more than weights need"
+                    )
+                machine.step(opcode.name, argument)
         return machine.result()
     except WeightsError:
         raise
