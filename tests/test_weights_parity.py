@@ -112,6 +112,17 @@ def test_keras_files_give_the_same_outputs(tmp_path, extension):
     assert np.array_equal(other(images), model(images))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_keras_files_of_other_precision(tmp_path, dtype):
+    """Weights saved in another precision than float32 come back unchanged."""
+    model = new_model(False, dtype=dtype)
+    model.save_weights(tmp_path / "net.weights.h5")
+    other = new_model(False, dtype=dtype)
+    load_weights(other, tmp_path / "net.weights.h5")
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_compressed_keras_archives_load(tmp_path):
     """A `.keras` file that somebody packed anew, with compression, loads too."""
     model = new_model(False)

@@ -244,10 +244,13 @@ def nested(kind, depth):
 )
 def test_deep_and_doubled_pickles(tmp_path, models, kind):
     """Deep nesting, doubled structures and endless pickles end in time."""
-    code = b"N0" * 1_000_000 if kind == "operations" else nested(kind, 90_000)
+    code = b"N" * 1_000_000 if kind == "operations" else nested(kind, 90_000)
+    match = "pickle|it holds|entry|layer"
+    if kind == "operations":
+        match = "more than 200000 operations"
     start = time.monotonic()
     for name, data in pickled_files(code).items():
-        refused(models[True], tmp_path / name, data, "pickle|it holds|entry|layer")
+        refused(models[True], tmp_path / name, data, match)
     assert time.monotonic() - start < 10
 
 
@@ -470,6 +473,44 @@ def test_hdf5_that_leads_elsewhere(tmp_path, models):
         (lambda file: file.create_group("data"), "no layers with weights"),
     ):
         refused(models[False], tmp_path / "net.h5", hdf5(write), match)
+
+
+def test_hdf5_that_lies(tmp_path, models):
+    """A file longer or shorter than it says, and arrays that overlap, are refused."""
+    data = files.caffe_h5(files.weights())
+    path = tmp_path / "net.h5"
+    for changed in (data + b"\0", data[:-1]):
+        refused(models[False], path, changed, "header announces 20012 bytes, but")
+    with h5py.File(io.BytesIO(data)) as file:
+        one, other = (file[f"data/{name}/1"].id for name in ("fc6", "conv1"))
+        places = [item.get_offset() for item in (one, other)]
+        size = other.get_storage_size()
+    true, false = (struct.pack("<QQ", place, size) for place in reversed(places))
+    assert data.count(true) == 1
+    refused(models[False], path, data.replace(true, false), "arrays overlap")
+
+
+def test_hdf5_without_end(tmp_path, models):
+    """A tree of groups that leads a million times to the same place ends in time."""
+    header, tree, heap, table, fan = 96, 200, 30_000, 30_100, 300
+    node = 24 + 16 * fan + 8
+    data = bytearray(31_000)
+    data[:24] = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + bytes(8)
+    struct.pack_into("<QQQQQQ", data, 24, 0, 2**64 - 1, len(data), 2**64 - 1, 0, header)
+    struct.pack_into(
+        "<BBHIIIHHIQQ", data, header, 1, 0, 1, 1, 24, 0, 17, 16, 0, tree, heap
+    )
+    for level in (3, 2, 1, 0):
+        at = tree + (3 - level) * node
+        child = table if level == 0 else at + node
+        struct.pack_into("<4sBBHQQ", data, at, b"TREE", 0, level, fan, 0, 0)
+        for number in range(fan):
+            struct.pack_into("<QQ", data, at + 24 + 16 * number, 0, child)
+    struct.pack_into("<4sIQQQ", data, heap, b"HEAP", 0, 8, 0, heap + 40)
+    data[table : table + 8] = b"SNOD\x01\0\0\0"
+    start = time.monotonic()
+    refused(models[False], tmp_path / "net.h5", bytes(data), "structure has no end")
+    assert time.monotonic() - start < 5
 
 
 # Toronto's arrays.

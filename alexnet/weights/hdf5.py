@@ -27,13 +27,12 @@ MOST_STEPS = 200_000
 _DATASPACE, _DATATYPE, _EXTERNAL, _LAYOUT = 0x01, 0x03, 0x07, 0x08
 _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 0x0B, 0x0C, 0x10, 0x11
 _LINKS = (0x02, 0x06)  # Of groups of the newer variant.
-_INTEGER, _FLOAT, _STRING, _VARIABLE = 0, 1, 3, 9
+_INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
 # Size: position and size of the exponent, size of the mantissa, bias.
 _FLOATS = {
     "f2": (2, 10, 5, 10, 15),
     "f4": (4, 23, 8, 23, 127),
     "f8": (8, 52, 11, 52, 1023),
-    "bfloat16": (2, 7, 8, 7, 127),
 }
 
 
@@ -119,8 +118,13 @@ class Hdf5:
                 "Keras nor Caffe writes weights so"
             )
         shape = self._shape(messages[_DATASPACE])
-        dtype = self._dtype(messages[_DATATYPE])
-        size = math.prod(shape) * (2 if dtype == "bfloat16" else dtype.itemsize)
+        # Keras stores bfloat16 as two bytes of no known kind, and says so.
+        is_bfloat16 = (
+            self._unpack("<B", messages[_DATATYPE])[0] & 15 == _OPAQUE
+            and self.text_attribute(address, "dtype") == "bfloat16"
+        )
+        dtype = np.dtype("<u2") if is_bfloat16 else self._dtype(messages[_DATATYPE])
+        size = math.prod(shape) * dtype.itemsize
         if kind == 0:
             (length,) = self._unpack("<H", layout[2:])
             raw = layout[4 : 4 + length]
@@ -135,10 +139,8 @@ class Hdf5:
                 f"its HDF5 array of shape {shape} should have {size} bytes, but has "
                 f"{len(raw)}"
             )
-        if dtype == "bfloat16":
-            wide = np.frombuffer(raw, "<u2").astype("<u4") << 16
-            return wide.view("<f4").reshape(shape)
-        return np.frombuffer(raw, dtype).reshape(shape)
+        array = np.frombuffer(raw, dtype).reshape(shape)
+        return (array.astype("<u4") << 16).view("<f4") if is_bfloat16 else array
 
     # The file's structure.
 
@@ -210,7 +212,7 @@ class Hdf5:
             raise WeightsError("its HDF5 arrays have no known shape")
         return self._unpack(f"<{rank}Q", message[8 if version == 1 else 4 :])
 
-    def _dtype(self, message: memoryview) -> Any:
+    def _dtype(self, message: memoryview) -> np.dtype:
         kind, bits, size = self._unpack("<BBxxI", message)
         order = ">" if bits & 1 else "<"
         if kind & 15 == _INTEGER and size in (1, 2, 4, 8):
@@ -218,11 +220,9 @@ class Hdf5:
         if kind & 15 == _FLOAT:
             form = self._unpack("<HHBBBBI", message[8:])
             for name, (width, place, exponent, mantissa, bias) in _FLOATS.items():
-                if (size, *form) == (
-                    *(width, 0, 8 * width, place, exponent, 0, mantissa, bias),
-                ):
-                    wide = name == "bfloat16"
-                    return name if wide and order == "<" else np.dtype(order + name)
+                wanted = (width, 0, 8 * width, place, exponent, 0, mantissa, bias)
+                if (size, *form) == wanted:
+                    return np.dtype(order + name)
         raise WeightsError("its HDF5 arrays hold no numbers of a known kind")
 
     def _attribute(self, message: memoryview) -> tuple[str, memoryview, memoryview]:
