@@ -19,6 +19,7 @@ from alexnet.blocks import ConvBlock
 from alexnet.head import draw_dense
 from alexnet.presets import PRESETS
 from alexnet.stack import block_numbers, check_blocks, check_image_size
+from alexnet.weights import load_preset_weights
 
 _PAPER = PRESETS["paper"]["arguments"]
 
@@ -268,21 +269,28 @@ class AlexNet(keras.Model):
     # How to get one.
 
     @classmethod
-    def from_preset(cls, preset: str, **overrides: Any) -> AlexNet:
+    def from_preset(
+        cls, preset: str, *, weights: Any = None, **overrides: Any
+    ) -> AlexNet:
         """Build a published network; see `AlexNet.presets`.
 
         Args:
             preset: Its name.
+            weights: Path of a weight file (see `alexnet.weights`), "imagenet" for
+                those published with "torchvision", or None.
             **overrides: Arguments of the class that replace the preset's.
 
         Raises:
-            ValueError: There is no such preset.
+            ValueError: There is no such preset, or the weights do not fit.
             TypeError: There is no such argument.
         """
         if preset not in cls.presets:
             raise ValueError(checks.unknown("preset", preset, cls.presets))
         arguments = copy.deepcopy(cls.presets[preset]["arguments"])
-        return cls(**{**arguments, **overrides})
+        model = cls(**{**arguments, **overrides})
+        if weights is not None:
+            load_preset_weights(model, preset, weights)
+        return model
 
     @classmethod
     def from_hyperparameters(

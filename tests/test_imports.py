@@ -23,9 +23,17 @@ RANKS = {
         ["blocks"],
         ["stack", "head"],
         ["tables"],
+        ["presets.shared"],
+        ["presets.paper", "presets.toronto", "presets.caffe", "presets.others"],
         ["presets", "ranges"],
         ["ablations"],
         ["hyperparameters"],
+        ["weights.errors"],
+        ["weights.archives", "weights.pickles", "weights.protobuf", "weights.hdf5"],
+        ["weights.layout", "weights.download"],
+        ["weights.fit", "weights.caffe", "weights.toronto", "weights.torchvision"],
+        ["weights.hdf5_files"],
+        ["weights"],
         ["model"],
         ["summary"],
     ],
@@ -63,19 +71,20 @@ def imported(path):
 
 
 def module(package, path):
-    """Return the module, or the folder of modules, that a file belongs to."""
-    return path.relative_to(REPOSITORY / package).with_suffix("").parts[0]
+    """Return a file's name within its package: "model", "weights.caffe", "weights"."""
+    parts = path.relative_to(REPOSITORY / package).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__") or "__init__"
 
 
 def within(package, path):
-    """Return the modules of its own package that a file imports, itself left out."""
+    """Return the modules of its own package that a file imports."""
     known = {module(package, source) for source in sources(package)} - {"__init__"}
-    parts = [name.split(".") for name in imported(path)]
-    return {
-        part[1]
-        for part in parts
-        if part[0] == package and len(part) > 1 and part[1] in known
-    } - {module(package, path)}
+    prefix = f"{package}."
+    found = known & {
+        name.removeprefix(prefix) for name in imported(path) if name.startswith(prefix)
+    }
+    # In the folder itself, `from alexnet.weights import caffe` needs only `caffe`.
+    return found - {path.parent.name}
 
 
 def modules(*packages):
@@ -90,6 +99,9 @@ def test_the_layers_are_found():
     """Every module that alexnet's ranks name exists, and imports are seen."""
     names = {module("alexnet", path) for path in sources("alexnet")}
     assert names >= {name for rank in RANKS["alexnet"] for name in rank}
+    assert names >= {"weights.caffe", "weights"}
+    weights = within("alexnet", REPOSITORY / "alexnet/weights/hdf5_files.py")
+    assert weights >= {"weights.caffe", "weights.errors"}
     assert within("alexnet", REPOSITORY / "alexnet/model.py") >= {"blocks", "presets"}
 
 
@@ -99,22 +111,22 @@ def test_imports_point_one_way(package, path):
     ranks = {
         name: number for number, rank in enumerate(RANKS[package]) for name in rank
     }
-    importer = module(package, path)
-    if importer not in ranks:
+    own = module(package, path)
+    if own not in ranks:
         return
     for name in within(package, path):
         if package == "alexnet":
-            assert name in ranks, f"{importer} must not import {name}."
+            assert name in ranks, f"{own} must not import {name}."
         if name in ranks:
-            assert ranks[name] <= ranks[importer], f"{importer} must not import {name}."
+            assert ranks[name] <= ranks[own], f"{own} must not import {name}."
 
 
 @pytest.mark.parametrize("package", RANKS)
 def test_imports_make_no_circle(package):
     """No module imports itself by way of others."""
-    imports: dict[str, set[str]] = {}
-    for path in sources(package):
-        imports.setdefault(module(package, path), set()).update(within(package, path))
+    imports = {
+        module(package, path): within(package, path) for path in sources(package)
+    }
     graph = graphlib.TopologicalSorter(imports)
     assert set(graph.static_order()) >= set(imports)
 
@@ -133,6 +145,14 @@ def test_files_are_short(package, path):
     if name not in LONG:
         lines = len(path.read_text().splitlines())
         assert lines <= 300, f"{name} has {lines} lines."
+
+
+@pytest.mark.parametrize("name", ["errors", "archives", "pickles", "protobuf", "hdf5"])
+def test_readers_load_nothing_that_executes(name):
+    """What reads foreign bytes imports neither pickle nor h5py nor Keras."""
+    path = REPOSITORY / f"alexnet/weights/{name}.py"
+    tops = {name.split(".")[0] for name in imported(path)}
+    assert not tops & {"pickle", "h5py", "keras", "subprocess", "ctypes"}
 
 
 def test_checks_need_no_keras():

@@ -296,7 +296,7 @@ def test_arguments_and_config_are_copies():
     ("arguments", "message"),
     [
         ({"input_shape": (32, 32, 3)}, "unexpected keyword argument 'input_shape'"),
-        ({"weights": "imagenet"}, "unexpected keyword argument 'weights'"),
+        ({"include_top": False}, "unexpected keyword argument 'include_top'"),
         ({"num_class": 3}, "unexpected keyword argument 'num_class'"),
         ({"inputs": 1, "outputs": 2}, "unexpected keyword argument 'inputs'"),
     ],

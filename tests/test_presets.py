@@ -64,9 +64,12 @@ def test_multiply_adds(preset):
 
 @pytest.mark.parametrize("preset", TABLES)
 def test_rows_say_what_they_are(preset):
-    """Each row holds its definition, source, parameters, input and figures."""
+    """Each row holds its definition, source, parameters, input and figures.
+
+    The addresses of published weights are there if there are any.
+    """
     row = AlexNet.presets[preset]
-    assert list(row) == [
+    assert [key for key in row if key != "weights"] == [
         "description",
         "source",
         "parameters",

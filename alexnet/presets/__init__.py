@@ -9,6 +9,8 @@ A row holds
         model's input, as below; None if nobody published it.
     value_range: Least and greatest value that the model then receives.
     figures: Published results, by measure; accuracies and errors in percent.
+    weights: Addresses of published weights, by name; left out if there are none.
+        Such a file's name ends in the first digits of its SHA-256.
     arguments: What `AlexNet` is called with; `image_shape` is the expected size.
 
 Preprocessing holds

@@ -55,6 +55,9 @@ OTHERS: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, one crop: top-1 accuracy": 56.522,
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 79.066,
         },
+        "weights": {
+            "imagenet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        },
         "arguments": {
             "image_shape": (224, 224, 3),
             "num_classes": 1000,

@@ -1,0 +1,184 @@
+"""Weights that others trained, in the formats they come in.
+
+    torchvision   .pth, the zip format and the older one
+    Caffe         .caffemodel in both of its layouts, .caffemodel.h5
+    Toronto       bvlc_alexnet.npy
+    Keras 3       .weights.h5, .keras
+
+Nothing in a file is executed, and a model gets all of a file's weights or none.
+Of the extensions only `.caffemodel` matters: that format alone cannot be told
+by its first bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alexnet import checks
+from alexnet.weights import (
+    caffe,
+    download,
+    fit,
+    hdf5,
+    hdf5_files,
+    layout,
+    torchvision,
+    toronto,
+)
+from alexnet.weights.archives import Archive
+from alexnet.weights.caffe import read_mean
+from alexnet.weights.errors import WeightsError
+
+__all__ = ["Loaded", "WeightsError", "load_weights", "read_mean"]
+
+# Six times the largest AlexNet with its optimizer's state.
+LARGEST_FILE = 4 << 30
+_KERAS_MEMBER = "model.weights.h5"
+
+
+class Loaded(NamedTuple):
+    """What `load_weights` did.
+
+    Attributes:
+        kind: The file's format.
+        channel_order: Of the images that the net was trained on, "rgb" or "bgr";
+            the model takes RGB either way. None if that makes no difference.
+        fresh: Layers that were left as they are: the classifier, if the file's
+            has another number of classes.
+    """
+
+    kind: str
+    channel_order: str | None
+    fresh: tuple[str, ...]
+
+
+def load_weights(
+    model: Any,
+    path: str | Path,
+    *,
+    sha256: str | None = None,
+    channel_order: str | None = None,
+    sum_channels: bool = False,
+) -> Loaded:
+    """Give a model the weights of a file.
+
+    The layers' weights fit if they are of the same shapes in the same order. If
+    only the number of classes differs, the classifier is left as it is, with a
+    warning. The model always takes RGB images: kernels of nets that were trained
+    on BGR are turned around. Pixel values and means remain those of the file's
+    net.
+
+    Args:
+        model: An `AlexNet` or a subclass.
+        path: The file.
+        sha256: Hash that the file must have, in hexadecimal; None for any.
+        channel_order: "rgb" or "bgr": of the images that the file's net was
+            trained on. None takes what its family had: BGR for Caffe's ImageNet
+            nets and Toronto's, RGB for Caffe's CIFAR-10 nets and torchvision's.
+            Keras files are RGB.
+        sum_channels: Add up the channels of the first kernel for a model of
+            one-channel images, which it then sees as gray RGB images.
+
+    Raises:
+        WeightsError: The file is missing, damaged, of another format or hash,
+            does not fit, or holds numbers that are not finite. The model is then
+            as it was.
+        TypeError, ValueError: An argument is outside its range.
+    """
+    if channel_order is not None:
+        checks.check_choice("channel_order", channel_order, ("rgb", "bgr"))
+    checks.check_bool("sum_channels", sum_channels)
+    try:
+        source = _read(Path(path), sha256)
+        order = None
+        if isinstance(source, layout.Source):
+            order = channel_order or source.channel_order
+            kind = source.kind
+            arrays = layout.to_keras(source, model, channel_order)
+        else:
+            kind, arrays = "Keras", source
+        fresh = fit.assign(model, arrays, sum_channels=sum_channels)
+    except WeightsError as error:
+        raise WeightsError(
+            f"Cannot load {path}: {error}. The model is unchanged."
+        ) from error
+    for name in fresh:
+        classes = arrays[name][0].shape[-1]
+        warnings.warn(
+            f"The classifier of {path} has {classes} classes, the model "
+            f"{model.num_classes}: layer {name!r} starts afresh, all others have the "
+            "file's weights.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return Loaded(kind, order, tuple(fresh))
+
+
+def load_preset_weights(model: Any, preset: str, weights: str | Path) -> None:
+    """Give a preset's model the weights of a file, or published ones by name.
+
+    Args:
+        model: `type(model).from_preset(preset)`, perhaps with other arguments.
+        preset: Its name.
+        weights: A path, or a name of the preset's entry "weights", such as
+            "imagenet".
+
+    Raises:
+        WeightsError: As `load_weights`; or the file cannot be downloaded.
+    """
+    published = type(model).presets[preset].get("weights", {})
+    if weights == "imagenet" and weights not in published:
+        having = [n for n, row in type(model).presets.items() if "weights" in row]
+        raise WeightsError(
+            f"There are no weights by the name {weights!r} for preset {preset!r}; "
+            f"there are for {', '.join(map(repr, having)) or 'none'}. Pass the path "
+            "of a file."
+        )
+    if str(weights) not in published:
+        load_weights(model, weights)
+        return
+
+    def convert(path: Path) -> Any:
+        # As published, so that what is kept serves whatever else was asked for.
+        original = type(model).from_preset(preset)
+        load_weights(original, path)
+        return original
+
+    name = f"{type(model).__name__}-{preset}"
+    path, sha256 = download.converted(published[str(weights)], name, convert)
+    load_weights(model, path, sha256=sha256)
+
+
+def _read(path: Path, sha256: str | None) -> layout.Source | layout.Arrays:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise WeightsError(f"it has {size} bytes, more than any AlexNet")
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"it cannot be read ({error.strerror})") from error
+    if sha256 is not None:
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256.lower():
+            raise WeightsError(f"its SHA-256 should be {sha256}, but is {found}")
+    if data.startswith(hdf5.START):
+        return hdf5_files.read(data)
+    if path.suffix == ".caffemodel":
+        return caffe.read_caffemodel(data)
+    if data.startswith(b"PK"):
+        archive = Archive(data)
+        if _KERAS_MEMBER in archive.names:
+            return hdf5_files.read(archive.read(_KERAS_MEMBER))
+        return torchvision.read_zip(archive)
+    if data.startswith(torchvision.LEGACY_START):
+        return torchvision.read_legacy(data)
+    if data.startswith(toronto.START):
+        return toronto.read_npy(data)
+    raise WeightsError(
+        "it is cut off, damaged or of another format; known are PyTorch's .pth, "
+        "Caffe's .caffemodel (by its extension) and .caffemodel.h5, Toronto's .npy, "
+        "and Keras' .weights.h5 and .keras"
+    )

@@ -1,0 +1,18 @@
+"""The one error of this package, and how values from files appear in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class WeightsError(ValueError):
+    """A weight file cannot be read, or does not fit the model."""
+
+
+def shown(value: Any) -> str:
+    """Return a short, printable form of something a file contains."""
+    if isinstance(value, str | bytes):
+        return repr(value[:60]) + ("..." if len(value) > 60 else "")
+    if isinstance(value, int | float | bool) or value is None:
+        return repr(value)
+    return f"a {type(value).__name__}"

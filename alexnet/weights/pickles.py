@@ -1,0 +1,217 @@
+"""Pickles read as plain data: nothing in the file is ever called.
+
+Python's `pickle.Unpickler` with a restricted `find_class` executes no foreign
+code, but a hostile file still crashes or stalls it: a key of a dict that is a
+tuple of tuples, nested a million deep or doubled sixty times, and a memo index
+of 2**31. Here `pickletools`, the standard library's own disassembler, splits the
+file into operations; of these the few dozen that weight files need are carried
+out on lists and dicts, and a global stands for a Python function only if the
+format's reader lists it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from alexnet.weights.errors import WeightsError, shown
+
+# AlexNet's files have some 400; one with an optimizer's state, thousands.
+MOST_OPERATIONS = 200_000
+# torch begins its files with a number of 80 bits.
+LARGEST_INT = 1 << 127
+
+Functions = Mapping[str, Callable[..., Any]]
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_LITERALS = frozenset(
+    [
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"),
+        *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING"),
+        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    ]
+)
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class Global:
+    """A name that the file refers to, with what stands in for it."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        self.function = function
+
+
+class Stateful:
+    """What a function of a reader returns if the file then sets its state."""
+
+    def set_state(self, state: Any) -> None:
+        raise NotImplementedError
+
+
+def read_pickle(
+    stream: io.BytesIO,
+    functions: Functions,
+    persistent: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Read one pickle from where `stream` stands, and leave it behind its end.
+
+    Args:
+        stream: The file.
+        functions: By "module name", what the file's globals stand for. They are
+            called with what the file gives, which they have to check.
+        persistent: Called for the file's references to data outside the pickle.
+
+    Returns:
+        dict (keys are str or int), list, tuple, str, bytes, int, float, bool or
+        None, and what `functions` and `persistent` return. Python 2's strings
+        are decoded as Latin-1.
+
+    Raises:
+        WeightsError: The pickle is cut off or damaged, or holds anything else.
+    """
+    machine = _Machine(functions, persistent)
+    try:
+        with warnings.catch_warnings():
+            # pickletools', about escapes in texts.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+                if count >= MOST_OPERATIONS:
+                    raise WeightsError(
+                        f"its pickle has more than {MOST_OPERATIONS} operations, far "
+                        "more than weights need"
+                    )
+                machine.step(opcode.name, argument)
+        return machine.result()
+    except WeightsError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        AttributeError,
+        MemoryError,
+    ) as error:
+        raise WeightsError(f"its pickle is cut off or damaged ({error})") from error
+
+
+class _Machine:
+    """The stack, the marks in it and the memo."""
+
+    def __init__(
+        self, functions: Functions, persistent: Callable[[Any], Any] | None
+    ) -> None:
+        self._functions = functions
+        self._persistent = persistent
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+
+    def result(self) -> Any:
+        (value,) = self._stack
+        if self._below:
+            raise ValueError("a mark is left over")
+        return value
+
+    def step(self, name: str, argument: Any) -> None:
+        stack = self._stack
+        if name in ("PROTO", "FRAME", "STOP"):
+            return
+        if name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name in _LITERALS:
+            if isinstance(argument, int) and abs(argument) > LARGEST_INT:
+                raise ValueError("a number is too large")
+            stack.append(argument)
+        elif name == "MARK":
+            self._below.append(stack)
+            self._stack = []
+        elif name in _TUPLES:
+            count = _TUPLES[name]
+            stack.append(tuple(self._pop() for _ in range(count))[::-1])
+        elif name in _CONTAINERS:
+            items = self._items()
+            self._stack.append(_CONTAINERS[name](items))
+        elif name in ("EMPTY_LIST", "EMPTY_DICT"):
+            stack.append([] if name == "EMPTY_LIST" else {})
+        elif name in ("APPEND", "APPENDS"):
+            items = [self._pop()] if name == "APPEND" else self._items()
+            _expect(self._stack[-1], list).extend(items)
+        elif name in ("SETITEM", "SETITEMS"):
+            items = (
+                [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._items()
+            )
+            _expect(self._stack[-1], dict).update(_dict(items))
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self._memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            self._memo[len(self._memo)] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(self._memo[argument])
+        elif name == "GLOBAL":
+            stack.append(self._find(argument))
+        elif name == "STACK_GLOBAL":
+            attribute, module = _expect(self._pop(), str), _expect(self._pop(), str)
+            stack.append(self._find(f"{module} {attribute}"))
+        elif name == "REDUCE":
+            arguments, function = _expect(self._pop(), tuple), self._pop()
+            stack.append(_expect(function, Global).function(*arguments))
+        elif name == "BUILD":
+            state = self._pop()
+            # An OrderedDict's attributes, torch's versions, are left aside.
+            if not isinstance(stack[-1], dict):
+                _expect(stack[-1], Stateful).set_state(state)
+        elif name == "BINPERSID" and self._persistent is not None:
+            stack.append(self._persistent(self._pop()))
+        else:
+            raise WeightsError(
+                f"its pickle does more than hold tensors and plain containers "
+                f"({name}); it was not executed"
+            )
+
+    def _pop(self) -> Any:
+        return self._stack.pop()
+
+    def _items(self) -> list[Any]:
+        items, self._stack = self._stack, self._below.pop()
+        return items
+
+    def _find(self, name: str) -> Global:
+        if name not in self._functions:
+            raise WeightsError(
+                f"its pickle refers to {shown(name.replace(' ', '.', 1))}, which is "
+                "neither a tensor nor a plain container; it was not executed"
+            )
+        return Global(name, self._functions[name])
+
+
+def make_dict(items: Any = ()) -> dict[Any, Any]:
+    """Stand in for `collections.OrderedDict`."""
+    pairs = [_expect(item, (list, tuple)) for item in _expect(items, (list, tuple))]
+    return _dict([value for key, item in pairs for value in (key, item)])
+
+
+def _dict(items: list[Any]) -> dict[Any, Any]:
+    keys = items[::2]
+    for key in keys:
+        # Of these alone is the hash quickly computed, and never recursive.
+        _expect(key, (str, int))
+    return dict(zip(keys, items[1::2], strict=True))
+
+
+def _expect(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{shown(value)} is out of place")
+    return value
+
+
+_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
+    "TUPLE": tuple,
+    "LIST": list,
+    "DICT": _dict,
+}

@@ -1,0 +1,165 @@
+"""Published weights by name: download, hash, conversion, cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import weight_files as files
+
+from alexnet import AlexNet
+from alexnet.weights import WeightsError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# A process whose Keras keeps its files in a directory of the test.
+SCENARIO = """
+import hashlib, json, pathlib, sys, warnings
+import numpy as np
+import weight_files as files
+from alexnet import AlexNet
+from alexnet.weights import WeightsError
+
+warnings.simplefilter("ignore")
+folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+cache = folder / "keras" / "alexnet"
+url = (folder / "published" / name).as_uri()
+
+
+class Tiny(AlexNet):
+    presets = {
+        "tiny": {"arguments": files.TINY_TORCH, "weights": {"imagenet": url}},
+        "far": {
+            "arguments": files.TINY_TORCH,
+            "weights": {"imagenet": "http://127.0.0.1:9/alexnet-0123abcd.pth"},
+        },
+        "nameless": {
+            "arguments": files.TINY_TORCH,
+            "weights": {"imagenet": "http://127.0.0.1:9/alexnet.pth"},
+        },
+    }
+
+
+def attempt(preset, **overrides):
+    try:
+        return Tiny.from_preset(preset, weights="imagenet", **overrides)
+    except WeightsError as error:
+        return str(error)
+
+
+images = np.load(folder / "images.npy")
+facts = {"far": attempt("far"), "nameless": attempt("nameless")}
+np.save(folder / "first.npy", attempt("tiny")(images))
+facts["cached"] = sorted(path.name for path in cache.iterdir())
+(kept,) = cache.glob("*.weights.h5")
+facts["kept at"] = kept.stat().st_mtime_ns
+(folder / "published" / name).rename(folder / "hidden")
+(cache / name).unlink()
+np.save(folder / "again.npy", attempt("tiny")(images))
+facts["kept at again"] = kept.stat().st_mtime_ns
+facts["other classes"] = attempt("tiny", num_classes=3).output.shape[-1]
+damaged = bytearray(kept.read_bytes())
+damaged[-1] ^= 1
+kept.write_bytes(damaged)
+facts["offline"] = attempt("tiny")
+(cache / name).write_bytes((folder / "hidden").read_bytes())
+np.save(folder / "put.npy", attempt("tiny")(images))
+kept.unlink()
+(cache / name).write_bytes((folder / "hidden").read_bytes()[:-1])
+facts["hash"] = attempt("tiny")
+facts["after"] = sorted(path.name for path in cache.iterdir())
+print(json.dumps(facts))
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """What a process found that asked for weights by name, again and again."""
+    folder = tmp_path_factory.mktemp("published")
+    layers = files.weights(files.TORCH_SHAPES)
+    data = files.torch_zip(layers)
+    name = f"alexnet-{hashlib.sha256(data).hexdigest()[:8]}.pth"
+    (folder / "published").mkdir()
+    (folder / "published" / name).write_bytes(data)
+    images = np.random.default_rng(3).normal(size=(2, 23, 19, 3)).astype("f4")
+    np.save(folder / "images.npy", images)
+    done = subprocess.run(
+        [sys.executable, "-c", SCENARIO, str(folder), name],
+        env={
+            **os.environ,
+            "KERAS_HOME": str(folder / "keras"),
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    outputs = {
+        path.stem: np.load(path)
+        for path in folder.glob("*.npy")
+        if path.stem != "images"
+    }
+    expected = files.logits(layers, images.transpose(0, 3, 1, 2), groups=1, norm=False)
+    facts = json.loads(done.stdout.splitlines()[-1])
+    return folder, name, facts, outputs, expected
+
+
+def test_downloaded_converted_and_kept(run):
+    """The file is downloaded, its net computes what it should, both are kept."""
+    _, name, facts, outputs, expected = run
+    # float32 against float64; logits are of order 1.
+    assert abs(outputs["first"] - expected).max() < 1e-5
+    stem = name.removesuffix(".pth")
+    assert facts["cached"] == sorted(
+        [name, f"{stem}-Tiny-tiny.weights.h5", f"{stem}-Tiny-tiny.weights.sha256"]
+    )
+
+
+def test_converted_once(run):
+    """The second time needs neither the network nor the published file."""
+    _, _, facts, outputs, _ = run
+    assert (outputs["again"] == outputs["first"]).all()
+    assert facts["kept at"] == facts["kept at again"]
+    assert facts["other classes"] == 3
+
+
+def test_without_network(run):
+    """Without a network the message has the address and where to put the file."""
+    folder, name, facts, outputs, _ = run
+    cache = folder / "keras" / "alexnet"
+    assert "Cannot download http://127.0.0.1:9/alexnet-0123abcd.pth" in facts["far"]
+    assert f"put it at {cache / 'alexnet-0123abcd.pth'}." in facts["far"]
+    # What was kept is damaged, so the published file is needed again.
+    assert f"put it at {cache / name}." in facts["offline"]
+    assert (outputs["put"] == outputs["first"]).all()
+
+
+def test_hash_is_checked(run):
+    """A file of another hash than its name says is refused, and not converted."""
+    folder, name, facts, _, _ = run
+    digits = name.removesuffix(".pth").rsplit("-", 1)[1]
+    path = folder / "keras" / "alexnet" / name
+    assert f"The hash of {path} must begin with {digits}, but is" in facts["hash"]
+    assert not [kept for kept in facts["after"] if kept.endswith(".h5")]
+    assert "name must end in its hash" in facts["nameless"]
+
+
+def test_presets_without_published_weights():
+    """Asking a preset for weights that it lacks says which presets have some."""
+    match = "no weights by the name 'imagenet' for preset .*; there are for 'torchvis"
+    with pytest.raises(WeightsError, match=match):
+        AlexNet.from_preset("cifar10_quick", weights="imagenet")
+
+
+def test_published_addresses():
+    """torchvision's published weights are those of its documentation."""
+    assert AlexNet.presets["torchvision"]["weights"] == {
+        "imagenet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+    }
