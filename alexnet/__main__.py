@@ -70,7 +70,11 @@ def _import(options: argparse.Namespace) -> None:
         for name in ("num_classes", "image_shape")
         if (value := getattr(options, name)) is not None
     }
-    model = AlexNet.from_preset(options.preset, **overrides)
+    model = AlexNet.from_preset(
+        options.preset,
+        include_preprocessing=options.include_preprocessing,
+        **overrides,
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         loaded = load_weights(
@@ -164,6 +168,12 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
         "--sum-channels",
         action="store_true",
         help="add up the first kernel's channels for images of one channel",
+    )
+    command.add_argument(
+        "--include-preprocessing",
+        action="store_true",
+        help="write a model that takes RGB pixels of 0 to 255 and brings them into "
+        "the range of the preset's network itself",
     )
     command.set_defaults(run=_import)
 

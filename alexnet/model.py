@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 from alexnet import checks, hyperparameters
 from alexnet.arguments import (
@@ -17,6 +19,8 @@ from alexnet.arguments import (
 )
 from alexnet.blocks import ConvBlock
 from alexnet.head import draw_dense
+from alexnet.inputs import check_channel_values, draw_pixels
+from alexnet.preprocessing import pixel_arguments, ten_views
 from alexnet.presets import PRESETS
 from alexnet.stack import block_numbers, check_blocks, check_image_size
 from alexnet.weights import load_preset_weights
@@ -50,6 +54,10 @@ class AlexNet(keras.Model):
             model (bilinear); None leaves them as they are.
         rescale: Factor of the pixel values inside the model, before anything
             else, such as 1/255 for a model that takes bytes; None for none.
+        pixel_mean: One number per channel, subtracted inside the model from what
+            `rescale` gives; None subtracts nothing.
+        pixel_std: One number per channel that divides the difference; None for
+            no division.
         dropout_position: "after" each dense layer's activation (the paper), or
             "before" the dense layer (torchvision).
         dense_activation: Name, or function that has a name; None for linear
@@ -97,6 +105,8 @@ class AlexNet(keras.Model):
         logits_kernel_initializer: Any = "glorot_uniform",
         logits_bias_initializer: Any = "zeros",
         use_convolutional_head: bool = False,
+        pixel_mean: Any = None,
+        pixel_std: Any = None,
         *,
         name: str | None = None,
         trainable: bool = True,
@@ -134,6 +144,12 @@ class AlexNet(keras.Model):
         self.use_convolutional_head = checks.check_bool(
             "use_convolutional_head", use_convolutional_head
         )
+        self.pixel_mean = check_channel_values(
+            "pixel_mean", pixel_mean, self.image_shape[2]
+        )
+        self.pixel_std = check_channel_values(
+            "pixel_std", pixel_std, self.image_shape[2], above=0
+        )
         checks.check_bool("trainable", trainable)
         self._policy = keras.dtype_policies.get(dtype)
         check_image_size(
@@ -148,18 +164,9 @@ class AlexNet(keras.Model):
         )
 
         inputs = keras.Input(self.image_shape, name="images", dtype="float32")
-        outputs = inputs
-        if self.rescale is not None:
-            outputs = keras.layers.Rescaling(
-                self.rescale, name="rescale", dtype="float32"
-            )(outputs)
-        if self.resize is not None:
-            outputs = keras.layers.Resizing(
-                *checks.check_pair("resize", self.resize),
-                data_format="channels_last",
-                name="resize",
-                dtype="float32",
-            )(outputs)
+        outputs = draw_pixels(
+            inputs, self.rescale, self.pixel_mean, self.pixel_std, self.resize
+        )
         numbers = block_numbers(self.blocks)
         for number, arguments in zip(numbers, self.blocks, strict=True):
             outputs = self.draw_block(outputs, number, arguments)
@@ -270,26 +277,53 @@ class AlexNet(keras.Model):
 
     @classmethod
     def from_preset(
-        cls, preset: str, *, weights: Any = None, **overrides: Any
+        cls,
+        preset: str,
+        *,
+        weights: Any = None,
+        sha256: str | None = None,
+        channel_order: str | None = None,
+        sum_channels: bool = False,
+        include_preprocessing: bool = False,
+        **overrides: Any,
     ) -> AlexNet:
         """Build a published network; see `AlexNet.presets`.
 
         Args:
             preset: Its name.
             weights: Path of a weight file (see `alexnet.weights`), "imagenet" for
-                those published with "torchvision", or None.
+                those published with the preset, or None.
+            sha256, channel_order, sum_channels: Of the weight file, as of
+                `alexnet.weights.load_weights`.
+            include_preprocessing: Whether the model itself brings RGB pixels of 0
+                to 255 into the range that the network expects, as
+                `alexnet.preprocessing.preprocess_input` does.
             **overrides: Arguments of the class that replace the preset's.
 
         Raises:
-            ValueError: There is no such preset, or the weights do not fit.
+            ValueError: There is no such preset, the weights do not fit, or no
+                preprocessing was published.
             TypeError: There is no such argument.
         """
         if preset not in cls.presets:
             raise ValueError(checks.unknown("preset", preset, cls.presets))
+        checks.check_bool("include_preprocessing", include_preprocessing)
+        options = {
+            "sha256": sha256,
+            "channel_order": channel_order,
+            "sum_channels": sum_channels,
+        }
+        if weights is None and any(options.values()):
+            raise ValueError(
+                f"{', '.join(options)} are of the weight file; received weights=None. "
+                "Pass its path as weights."
+            )
         arguments = copy.deepcopy(cls.presets[preset]["arguments"])
+        if include_preprocessing:
+            arguments |= pixel_arguments(preset, cls.presets)
         model = cls(**{**arguments, **overrides})
         if weights is not None:
-            load_preset_weights(model, preset, weights)
+            load_preset_weights(model, preset, weights, **options)
         return model
 
     @classmethod
@@ -329,21 +363,68 @@ class AlexNet(keras.Model):
             if not isinstance(layer, keras.layers.InputLayer)
         }
 
-    def tap(self, name: str) -> keras.Model:
-        """Return a model from the same input to one layer's output.
+    def tap(self, names: str | Sequence[str]) -> keras.Model:
+        """Return a model from the same input to the output of one or more layers.
 
         It shares its layers, and so its weights, with this one.
 
         Args:
-            name: One of `taps`, such as "relu3".
+            names: One of `taps`, such as "relu3"; or several, which are computed in
+                one pass.
+
+        Returns:
+            A model whose output is that of the layer, or a dict of outputs by name.
 
         Raises:
             ValueError: There is no such tap.
         """
         taps = self.taps
-        if name not in taps:
-            raise ValueError(checks.unknown("tap", name, taps))
-        return keras.Model(self.input, taps[name], name=f"{self.name}_{name}")
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            if name not in taps:
+                raise ValueError(checks.unknown("tap", name, taps))
+        if not wanted:
+            raise ValueError("names must hold at least one tap; received none.")
+        outputs = {name: taps[name] for name in wanted}
+        return keras.Model(
+            self.input,
+            outputs[names] if isinstance(names, str) else outputs,
+            name="_".join([self.name, *outputs]),
+        )
+
+    def predict_ten_views(self, images: Any, batch_size: int = 32) -> np.ndarray:
+        """Average the predictions for ten views of each image, as in 2012.
+
+        The four corners and the middle, and the same mirrored; averaged are the
+        outputs of the softmax, also if the model ends at the logits.
+
+        Args:
+            images: (number of images, height, width, channels), at least as large
+                as `image_shape` and what the model takes otherwise, such as
+                `preprocess_input(resize_and_crop(photos, preset, use_margin=True),
+                preset)` of `alexnet.preprocessing`.
+            batch_size: Views per step.
+
+        Returns:
+            (number of images, num_classes) float32.
+
+        Raises:
+            ValueError: The images are of another shape or too small.
+        """
+        images = np.asarray(images)
+        channels = self.image_shape[2]
+        if images.ndim != 4 or images.shape[3] != channels or not len(images):
+            raise ValueError(
+                "images must have shape (number of images, height, width, "
+                f"{channels}); received {images.shape}."
+            )
+        total = np.zeros((len(images), self.num_classes))
+        for view in ten_views(images, self.image_shape[:2]):
+            outputs = self.predict(view, batch_size=batch_size, verbose=0)
+            if self.classifier_activation is None:
+                outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
+            total += outputs
+        return (total / 10).astype("float32")
 
     @property
     def multiply_adds(self) -> int:
@@ -382,6 +463,8 @@ class AlexNet(keras.Model):
             "logits_kernel_initializer": serialized(self.logits_kernel_initializer),
             "logits_bias_initializer": serialized(self.logits_bias_initializer),
             "use_convolutional_head": self.use_convolutional_head,
+            "pixel_mean": self.pixel_mean,
+            "pixel_std": self.pixel_std,
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self._policy),

@@ -111,10 +111,11 @@ def model_arguments(draw):
     )
     size = (height + draw(st.integers(0, 5)), width + draw(st.integers(0, 5)))
     resize = draw(st.none() | st.just(size))
+    channels = draw(st.integers(1, 4))
     return {
         "image_shape": (
             *((draw(st.integers(1, 9)), draw(st.integers(1, 9))) if resize else size),
-            draw(st.integers(1, 4)),
+            channels,
         ),
         "num_classes": draw(st.integers(2, 5)),
         "blocks": blocks,
@@ -131,7 +132,14 @@ def model_arguments(draw):
         "logits_kernel_initializer": "he_uniform",
         "logits_bias_initializer": "ones",
         "use_convolutional_head": draw(st.booleans()),
+        "pixel_mean": draw(st.none() | channel_values(channels, -300, 300)),
+        "pixel_std": draw(st.none() | channel_values(channels, 0.25, 300)),
     }
+
+
+def channel_values(channels, least, most):
+    """One number per channel."""
+    return st.tuples(*[st.floats(least, most)] * channels)
 
 
 def image_shapes(most=256):

@@ -170,12 +170,38 @@ def test_taps_after_the_model_was_called_inside_another():
     assert model.tap("relu2").input is model.input
 
 
+def test_several_taps_in_one_pass():
+    """`tap` of several names gives their outputs by name, each as it is alone."""
+    model = small()
+    x = images(2, 16, 16, 3)
+    names = ["fc3", "relu1", "logits"]
+    several = model.tap(names)
+    outputs = several(x)
+    assert list(outputs) == names
+    for name in names:
+        assert np.array_equal(outputs[name], model.tap(name)(x))
+    assert len([layer for layer in several.layers if layer.name == "conv1"]) == 1
+    assert model.tap(("relu1",))(x).keys() == {"relu1"}
+
+
+@pytest.mark.parametrize("preset", ["paper", "caffe", "torchvision", "net145"])
+def test_taps_have_the_names_that_users_expect(preset):
+    """relu1 to relu5, fc6 and fc7 are taps of the networks for ImageNet."""
+    model = AlexNet.from_preset(preset, dense_units=(8, 8), num_classes=2)
+    expected = ["relu1", "relu2", "relu3", "relu4", "relu5", "fc6", "fc7"]
+    assert [name for name in model.taps if name in expected] == expected
+
+
 def test_unknown_tap_is_refused():
     """A tap that does not exist is answered with the nearest and all there are."""
     with pytest.raises(ValueError, match=r"no tap 'relu9'\. Did you mean 'relu"):
         small().tap("relu9")
     with pytest.raises(ValueError, match=r"no tap 'images'.*There are: conv1, "):
         small().tap("images")
+    with pytest.raises(ValueError, match="no tap 'relu9'"):
+        small().tap(["relu1", "relu9"])
+    with pytest.raises(ValueError, match="at least one tap; received none"):
+        small().tap([])
 
 
 def test_resizes_and_rescales_inside():
@@ -190,6 +216,56 @@ def test_resizes_and_rescales_inside():
     np.testing.assert_allclose(
         whole.predict(pixels, verbose=0), core(prepared), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("rescale", [None, 1 / 255])
+@pytest.mark.parametrize("mean", [None, (1.0, -2.0, 0.5)])
+@pytest.mark.parametrize("std", [None, (0.5, 2.0, 3.0)])
+def test_subtracts_and_divides_inside(rescale, mean, std):
+    """Pixels become (pixels * rescale - pixel_mean) / pixel_std, per channel."""
+    whole = small(rescale=rescale, pixel_mean=mean, pixel_std=std)
+    core = small()
+    core.set_weights(whole.get_weights())
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
+    prepared = pixels * (rescale or 1) - np.array(mean or (0, 0, 0))
+    prepared = (prepared / np.array(std or (1, 1, 1))).astype("float32")
+    assert ("rescale" in whole.taps) == ((rescale, mean, std) != (None, None, None))
+    # Two roundings in float32; pixels are up to 255.
+    np.testing.assert_allclose(
+        whole.tap("conv1")(pixels), core.tap("conv1")(prepared), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_ten_views_are_averaged_over_softmax(activation):
+    """Ten views: corners and middle, mirrored too; their softmax outputs averaged."""
+    model = small(classifier_activation=activation)
+    photos = 10 * images(3, 21, 18, 3)
+    logits = model.tap("logits")
+    total = np.zeros((3, 3))
+    for flip in (1, -1):
+        for top, left in ((0, 0), (0, 2), (5, 0), (5, 2), (2, 1)):
+            view = photos[:, top : top + 16, left : left + 16][:, :, ::flip]
+            exponentials = np.exp(np.float64(logits(np.ascontiguousarray(view))))
+            total += exponentials / exponentials.sum(1, keepdims=True)
+    found = model.predict_ten_views(photos, batch_size=2)
+    assert (found.dtype, found.shape) == (np.float32, (3, 3))
+    # float32 against float64.
+    np.testing.assert_allclose(found, total / 10, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (2, 16, 16, 1), (0, 16, 16, 3)])
+def test_ten_views_need_a_batch_of_images(shape):
+    """What is no batch of the model's channels is refused with its shape."""
+    match = f"channels|must have shape .*received {re.escape(str(shape))}"
+    with pytest.raises(ValueError, match=match):
+        small().predict_ten_views(np.zeros(shape, "float32"))
+
+
+def test_ten_views_of_too_small_images_are_refused():
+    """Images smaller than the model's have no views."""
+    with pytest.raises(ValueError, match=r"at least 16 by 16 pixels; received \(1, 16"):
+        small().predict_ten_views(np.zeros((1, 16, 15, 3), "float32"))
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
@@ -346,6 +422,8 @@ BAD = [
     *[("dropout", value) for value in (-0.1, 1, 1.0, None, True, "0.5")],
     *[("resize", value) for value in (0, (16,), (16, 0), "224", 1.5)],
     *[("rescale", value) for value in (0, -1, True, "1/255", float("nan"))],
+    *[("pixel_mean", v) for v in (0.5, (1.0, 2.0), (1.0, 2.0, "3"), (1, 2, np.inf))],
+    *[("pixel_std", v) for v in (0.5, (1.0, 2.0), (1.0, 2.0, 0), (1, 2, None))],
     *[("trainable", value) for value in ("no", None, 1)],
     *[("dropout_position", value) for value in ("behind", None, 1)],
     *[("dense_activation", value) for value in ("rulu", 3, keras.layers.ReLU())],

@@ -28,20 +28,18 @@ from alexnet.weights import WeightsError
 warnings.simplefilter("ignore")
 folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 cache = folder / "keras" / "alexnet"
-url = (folder / "published" / name).as_uri()
+published = folder / "published" / name
+entry = {
+    "url": published.as_uri(),
+    "sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
+}
+far = {"url": "http://127.0.0.1:9/far.pth", "sha1": "00"}
 
 
 class Tiny(AlexNet):
     presets = {
-        "tiny": {"arguments": files.TINY_TORCH, "weights": {"imagenet": url}},
-        "far": {
-            "arguments": files.TINY_TORCH,
-            "weights": {"imagenet": "http://127.0.0.1:9/alexnet-0123abcd.pth"},
-        },
-        "nameless": {
-            "arguments": files.TINY_TORCH,
-            "weights": {"imagenet": "http://127.0.0.1:9/alexnet.pth"},
-        },
+        "tiny": {"arguments": files.TINY_TORCH, "weights": {"imagenet": entry}},
+        "far": {"arguments": files.TINY_TORCH, "weights": {"imagenet": far}},
     }
 
 
@@ -53,7 +51,7 @@ def attempt(preset, **overrides):
 
 
 images = np.load(folder / "images.npy")
-facts = {"far": attempt("far"), "nameless": attempt("nameless")}
+facts = {"far": attempt("far")}
 np.save(folder / "first.npy", attempt("tiny")(images))
 facts["cached"] = sorted(path.name for path in cache.iterdir())
 (kept,) = cache.glob("*.weights.h5")
@@ -69,6 +67,9 @@ kept.write_bytes(damaged)
 facts["offline"] = attempt("tiny")
 (cache / name).write_bytes((folder / "hidden").read_bytes())
 np.save(folder / "put.npy", attempt("tiny")(images))
+entry["sha256"] = "00"
+facts["published anew"] = "kept" if "The sha256" not in attempt("tiny") else "converted"
+entry["sha256"] = hashlib.sha256((folder / "hidden").read_bytes()).hexdigest()
 kept.unlink()
 (cache / name).write_bytes((folder / "hidden").read_bytes()[:-1])
 facts["hash"] = attempt("tiny")
@@ -83,7 +84,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     layers = files.weights(files.TORCH_SHAPES)
     data = files.torch_zip(layers)
-    name = f"alexnet-{hashlib.sha256(data).hexdigest()[:8]}.pth"
+    name = "alexnet.pth"
     (folder / "published").mkdir()
     (folder / "published" / name).write_bytes(data)
     images = np.random.default_rng(3).normal(size=(2, 23, 19, 3)).astype("f4")
@@ -134,32 +135,70 @@ def test_without_network(run):
     """Without a network the message has the address and where to put the file."""
     folder, name, facts, outputs, _ = run
     cache = folder / "keras" / "alexnet"
-    assert "Cannot download http://127.0.0.1:9/alexnet-0123abcd.pth" in facts["far"]
-    assert f"put it at {cache / 'alexnet-0123abcd.pth'}." in facts["far"]
+    assert "Cannot download http://127.0.0.1:9/far.pth" in facts["far"]
+    assert f"put it at {cache / 'far.pth'}." in facts["far"]
     # What was kept is damaged, so the published file is needed again.
     assert f"put it at {cache / name}." in facts["offline"]
     assert (outputs["put"] == outputs["first"]).all()
 
 
 def test_hash_is_checked(run):
-    """A file of another hash than its name says is refused, and not converted."""
+    """A file of another hash than was published is refused, and not converted."""
     folder, name, facts, _, _ = run
-    digits = name.removesuffix(".pth").rsplit("-", 1)[1]
+    digest = hashlib.sha256((folder / "hidden").read_bytes()).hexdigest()
     path = folder / "keras" / "alexnet" / name
-    assert f"The hash of {path} must begin with {digits}, but is" in facts["hash"]
+    assert f"The sha256 of {path} must be {digest}, but is" in facts["hash"]
     assert not [kept for kept in facts["after"] if kept.endswith(".h5")]
-    assert "name must end in its hash" in facts["nameless"]
+
+
+def test_new_file_is_converted_anew(run):
+    """What was kept does not stand for a file that was published since."""
+    assert run[2]["published anew"] == "converted"
 
 
 def test_presets_without_published_weights():
     """Asking a preset for weights that it lacks says which presets have some."""
-    match = "no weights by the name 'imagenet' for preset .*; there are for 'torchvis"
+    match = "no weights by the name 'imagenet' for preset .*; there are for 'caffe', "
     with pytest.raises(WeightsError, match=match):
         AlexNet.from_preset("cifar10_quick", weights="imagenet")
 
 
-def test_published_addresses():
-    """torchvision's published weights are those of its documentation."""
-    assert AlexNet.presets["torchvision"]["weights"] == {
-        "imagenet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+def test_published_files():
+    """Published weights are those of torchvision's and Caffe's own documentation.
+
+    Figures: pytorch/vision, torchvision/models/alexnet.py; BVLC/caffe, readme.md of
+    the two models.
+    """
+    published = {
+        name: row["weights"]
+        for name, row in AlexNet.presets.items()
+        if "weights" in row
     }
+    assert published == {
+        "torchvision": {
+            "imagenet": {
+                "url": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+                "sha256": "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116"
+                "cdee02",
+            }
+        },
+        "caffe": {
+            "imagenet": {
+                "url": "http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel",
+                "sha1": "9116a64c0fbe4459d18f4bb6b56d647b63920377",
+            }
+        },
+        "caffenet": {
+            "imagenet": {
+                "url": "http://dl.caffe.berkeleyvision.org/"
+                "bvlc_reference_caffenet.caffemodel",
+                "sha1": "4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46",
+            }
+        },
+    }
+
+
+def test_hash_of_published_weights_is_known():
+    """A hash is for files of one's own."""
+    with pytest.raises(ValueError, match="received weights='imagenet', whose hash is"):
+        AlexNet.from_preset("torchvision", weights="imagenet", sha256="00")

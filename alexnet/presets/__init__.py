@@ -9,8 +9,8 @@ A row holds
         model's input, as below; None if nobody published it.
     value_range: Least and greatest value that the model then receives.
     figures: Published results, by measure; accuracies and errors in percent.
-    weights: Addresses of published weights, by name; left out if there are none.
-        Such a file's name ends in the first digits of its SHA-256.
+    weights: Published weights by name, each with its "url" and its "sha256" or
+        "sha1"; left out if there are none.
     arguments: What `AlexNet` is called with; `image_shape` is the expected size.
 
 Preprocessing holds

@@ -66,6 +66,7 @@ _INPUT = {
     },
     "value_range": (-122.679, 150.993),
 }
+_SITE = "http://dl.caffe.berkeleyvision.org/"
 
 CAFFE: dict[str, dict[str, Any]] = {
     "caffe": {
@@ -79,6 +80,12 @@ CAFFE: dict[str, dict[str, Any]] = {
         "figures": {
             "ILSVRC-2012 validation, one crop: top-1 accuracy": 57.1,
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 80.2,
+        },
+        "weights": {
+            "imagenet": {
+                "url": f"{_SITE}bvlc_alexnet.caffemodel",
+                "sha1": "9116a64c0fbe4459d18f4bb6b56d647b63920377",
+            },
         },
         "arguments": {
             "blocks": (
@@ -102,6 +109,12 @@ CAFFE: dict[str, dict[str, Any]] = {
         "figures": {
             "ILSVRC-2012 validation, one crop: top-1 accuracy": 57.4,
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 80.4,
+        },
+        "weights": {
+            "imagenet": {
+                "url": f"{_SITE}bvlc_reference_caffenet.caffemodel",
+                "sha1": "4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46",
+            },
         },
         "arguments": {
             "blocks": (

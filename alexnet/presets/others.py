@@ -56,7 +56,11 @@ OTHERS: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 79.066,
         },
         "weights": {
-            "imagenet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            "imagenet": {
+                "url": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+                "sha256": "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116"
+                "cdee02",
+            },
         },
         "arguments": {
             "image_shape": (224, 224, 3),

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 from alexnet import checks
 from alexnet.weights import (
     caffe,
-    download,
     fit,
     hdf5,
     hdf5_files,
     layout,
+    published,
     torchvision,
     toronto,
 )
@@ -117,7 +117,9 @@ def load_weights(
     return Loaded(kind, order, tuple(fresh))
 
 
-def load_preset_weights(model: Any, preset: str, weights: str | Path) -> None:
+def load_preset_weights(
+    model: Any, preset: str, weights: str | Path, **options: Any
+) -> Loaded:
     """Give a preset's model the weights of a file, or published ones by name.
 
     Args:
@@ -125,21 +127,28 @@ def load_preset_weights(model: Any, preset: str, weights: str | Path) -> None:
         preset: Its name.
         weights: A path, or a name of the preset's entry "weights", such as
             "imagenet".
+        **options: As of `load_weights`.
 
     Raises:
         WeightsError: As `load_weights`; or the file cannot be downloaded.
+        ValueError: There is a `sha256` for weights whose hash is known.
     """
-    published = type(model).presets[preset].get("weights", {})
-    if weights == "imagenet" and weights not in published:
+    known = type(model).presets[preset].get("weights", {})
+    if weights == "imagenet" and weights not in known:
         having = [n for n, row in type(model).presets.items() if "weights" in row]
         raise WeightsError(
             f"There are no weights by the name {weights!r} for preset {preset!r}; "
             f"there are for {', '.join(map(repr, having)) or 'none'}. Pass the path "
             "of a file."
         )
-    if str(weights) not in published:
-        load_weights(model, weights)
-        return
+    if str(weights) not in known:
+        return load_weights(model, weights, **options)
+
+    if options.pop("sha256", None) is not None:
+        raise ValueError(
+            f"sha256 is for files of your own; received weights={weights!r}, whose "
+            "hash is known. Leave sha256 out."
+        )
 
     def convert(path: Path) -> Any:
         # As published, so that what is kept serves whatever else was asked for.
@@ -148,8 +157,8 @@ def load_preset_weights(model: Any, preset: str, weights: str | Path) -> None:
         return original
 
     name = f"{type(model).__name__}-{preset}"
-    path, sha256 = download.converted(published[str(weights)], name, convert)
-    load_weights(model, path, sha256=sha256)
+    path, sha256 = published.converted(known[str(weights)], name, convert)
+    return load_weights(model, path, sha256=sha256, **options)
 
 
 def _read(path: Path, sha256: str | None) -> layout.Source | layout.Arrays:

@@ -1,0 +1,253 @@
+"""What images go through before a network sees them, and what it says of them.
+
+    batch = resize_and_crop(photos, "torchvision")       # bytes, RGB
+    outputs = model.predict(preprocess_input(batch, "torchvision"))
+    decode_predictions(outputs)
+
+Every preset has its own setting, in `AlexNet.presets[name]["preprocessing"]`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+
+from alexnet import checks
+from alexnet.crops import center_crop, resized, ten_views
+from alexnet.downloads import fetch
+from alexnet.presets import PRESETS
+
+__all__ = [
+    "center_crop",
+    "decode_predictions",
+    "pixel_arguments",
+    "preprocess_input",
+    "resize_and_crop",
+    "setting",
+    "ten_views",
+]
+
+# Keras' own list, and its folder; the hash is that of the file whose MD5 Keras
+# demands (keras/src/applications/imagenet_utils.py).
+CLASS_INDEX = {
+    "url": "https://storage.googleapis.com/download.tensorflow.org/data/"
+    "imagenet_class_index.json",
+    "sha256": "a1e7a966a1f601d39e4b43e119b3e7dd4a2ad3ea08cf69847cbaf021013767bc",
+}
+CLASS_INDEX_FOLDER = "models"
+
+
+def setting(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str, Any]:
+    """Return a preset's preprocessing for a model that takes RGB, as all of ours do.
+
+    Args:
+        preset: Its name.
+        presets: The rows to look it up in; those of a subclass, for instance.
+
+    Returns:
+        The row's "preprocessing" (see `alexnet.presets`), with `mean` and `std` in
+        RGB order even if the published network takes BGR.
+
+    Raises:
+        ValueError: There is no such preset, or nobody published its preprocessing.
+    """
+    if preset not in presets:
+        raise ValueError(checks.unknown("preset", preset, presets))
+    row = presets[preset].get("preprocessing")
+    if row is None:
+        raise ValueError(
+            f"No preprocessing was published for preset {preset!r}. Prepare the images "
+            "as the network was trained, or use another preset's."
+        )
+    step = -1 if row["channels"] == "BGR" else 1
+    return {**row, "mean": row["mean"][::step], "std": row["std"][::step]}
+
+
+def pixel_arguments(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str, Any]:
+    """Return the arguments of a model that does `preprocess_input` itself.
+
+    Args:
+        preset, presets: As of `setting`.
+
+    Raises:
+        ValueError: As of `setting`.
+    """
+    how = setting(preset, presets)
+    return {
+        "rescale": how["scale"],
+        "pixel_mean": how["mean"],
+        "pixel_std": how["std"],
+    }
+
+
+def preprocess_input(images: Any, preset: str, *, mean: Any = None) -> Any:
+    """Bring RGB pixels of 0 to 255 into the range that a preset's network expects.
+
+        (images * scale - mean) / std
+
+    As in `keras.applications`, sizes stay as they are; see `resize_and_crop`. The
+    result is RGB too: `load_weights` turns the kernels of BGR networks around.
+
+    Args:
+        images: (..., height, width, 3): an array or a tensor, integer or floating.
+        preset: Name of the preset whose weights are used.
+        mean: Instead of the preset's mean, in RGB order: 3 numbers, or the mean
+            image, (height, width, 3), of which the middle is taken if it is larger
+            than the images. `alexnet.weights.read_mean` reads Caffe's.
+
+    Returns:
+        float32 of the same shape; an array of NumPy, or a tensor if `images` is one.
+
+    Raises:
+        ValueError: There is no such preset or preprocessing, or a shape is wrong.
+    """
+    how = setting(preset)
+    is_array = isinstance(images, (np.ndarray, list, tuple, Image.Image))
+    pixels = np.asarray(images) if is_array else images
+    shape = tuple(pixels.shape)
+    if len(shape) < 3 or shape[-1] != 3:
+        raise ValueError(
+            "images must have shape (..., height, width, 3); received "
+            f"{shape}. Repeat gray images three times along the last axis."
+        )
+    if is_array:
+        _warn_of_unit_range(pixels)
+    average = how["mean"] if mean is None else _fitting_mean(mean, shape)
+    scale, average, std = (
+        np.asarray(value, "float32") for value in (how["scale"], average, how["std"])
+    )
+    if is_array:
+        return (pixels.astype("float32") * scale - average) / std
+    return (keras.ops.cast(pixels, "float32") * scale - average) / std
+
+
+def _warn_of_unit_range(pixels: np.ndarray) -> None:
+    if pixels.dtype.kind == "f" and pixels.size and 0 < pixels.max() <= 1:
+        warnings.warn(
+            "preprocess_input takes pixels of 0 to 255; received floats of at most "
+            f"{pixels.max():.3g}. Multiply images in [0, 1] by 255.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _fitting_mean(mean: Any, shape: tuple[Any, ...]) -> np.ndarray:
+    mean = np.asarray(mean, "float32")
+    if mean.shape == (3,):
+        return mean
+    if (
+        mean.ndim != 3
+        or mean.shape[2] != 3
+        or None in shape[-3:-1]
+        or mean.shape[0] < shape[-3]
+        or mean.shape[1] < shape[-2]
+    ):
+        raise ValueError(
+            "mean must be 3 numbers, or an image of 3 channels that is at least as "
+            f"large as the images, {shape[-3:]}; received shape {mean.shape}."
+        )
+    return center_crop(mean, (shape[-3], shape[-2]))
+
+
+def resize_and_crop(
+    images: Iterable[Any], preset: str, *, use_margin: bool = False
+) -> np.ndarray:
+    """Resize images and cut out their middle, as a preset's network was tested.
+
+    Bilinear and antialiased (Pillow's). Networks for CIFAR-10 take the largest
+    square in the middle, resized.
+
+    Args:
+        images: RGB images, each (height, width, 3) of bytes or a `PIL.Image`, of any
+            sizes.
+        preset: Name of the preset.
+        use_margin: Leave the margin around the middle, of which
+            `AlexNet.predict_ten_views` takes the corners (256 instead of 224).
+
+    Returns:
+        (number of images, height, width, 3) bytes.
+
+    Raises:
+        TypeError, ValueError: There is no such preset or preprocessing, or an image is
+            none.
+    """
+    how = setting(preset)
+    size = checks.check_pair(
+        "image_shape", PRESETS[preset]["arguments"]["image_shape"][:2]
+    )
+    resize = how["resize"] or size[0]
+    cut = checks.check_pair("resize", resize) if use_margin else size
+    batch = [
+        center_crop(np.asarray(resized(_rgb(image, number), resize)), cut)
+        for number, image in enumerate(images)
+    ]
+    if not batch:
+        raise ValueError("images must hold at least one image; received none.")
+    return np.stack(batch)
+
+
+def _rgb(image: Any, number: int) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    array = np.asarray(image)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(
+            "Each image must be a PIL.Image or bytes of shape (height, width, 3); "
+            f"received {array.dtype} of shape {array.shape} as image {number}. Convert "
+            'with images.astype("uint8"), or PIL.Image.open(path).'
+        )
+    return Image.fromarray(array)
+
+
+def decode_predictions(
+    predictions: Any, top: int = 5, class_names: Sequence[str] | None = None
+) -> list[list[tuple[Any, str, float]]]:
+    """Name the likeliest classes of each image, as `keras.applications` does.
+
+    Args:
+        predictions: (batch, classes), such as the output of `model.predict`.
+        top: Number of classes per image.
+        class_names: One name per class. None takes those of ILSVRC-2012, in the
+            order of torchvision, Caffe and Keras (sorted WordNet identifiers; the
+            networks of 2012 and cuda-convnet2 have another); Keras' list of them is
+            downloaded once.
+
+    Returns:
+        Per image, (identifier, name, score) from the highest score down. Identifiers
+        are WordNet's, or the index in `class_names`.
+
+    Raises:
+        ValueError: The predictions have another shape than the classes ask for.
+        DownloadError: The list of ImageNet's classes cannot be downloaded.
+    """
+    scores = np.asarray(keras.ops.convert_to_numpy(predictions))
+    checks.check_int("top", top, 1)
+    count = 1000 if class_names is None else len(class_names)
+    if scores.ndim != 2 or scores.shape[1] != count:
+        raise ValueError(
+            f"predictions must have shape (batch, {count}); received {scores.shape}. "
+            + (
+                "Pass class_names for classes other than ImageNet's."
+                if class_names is None
+                else "class_names needs one name per class."
+            )
+        )
+    names = list(enumerate(class_names)) if class_names is not None else _imagenet()
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return [
+        [(*names[index], float(row[index])) for index in best]
+        for row, best in zip(scores, order, strict=True)
+    ]
+
+
+@functools.cache
+def _imagenet() -> list[tuple[str, str]]:
+    index = json.loads(fetch(CLASS_INDEX, CLASS_INDEX_FOLDER).read_bytes())
+    return [tuple(index[str(number)]) for number in range(1000)]
