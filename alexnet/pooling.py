@@ -25,9 +25,9 @@ class CeilPooling2D(keras.layers.Layer):
     neither for the maximum nor for the average: it is the mean of the pixels
     inside. Where the division leaves nothing, this is "valid" pooling, at no cost.
 
-    Two cases that the originals refuse or compute nothing sensible for: a length
-    smaller than `pool_size` gives 1, and a last window that would start outside of
-    the image, as one may if `strides` are larger than `pool_size`, is dropped.
+    A last window that would start outside of the image, as one may if `strides` are
+    larger than `pool_size`, is dropped: the originals refuse such strides, or compute
+    nothing sensible.
 
     Args:
         pool: "max" or "average".
@@ -40,7 +40,7 @@ class CeilPooling2D(keras.layers.Layer):
 
     Raises:
         TypeError, ValueError: An argument is of the wrong kind or outside its
-            range, or the input has no height and width.
+            range, or the input has no height and width, or leaves no window.
 
     Reference: cuda-convnet2, layer.py, PoolLayerParser, and
         cudaconv3/src/conv_util.cu, kLocalPool; Caffe,
@@ -99,8 +99,17 @@ class CeilPooling2D(keras.layers.Layer):
                 f"channels); received an input of shape {tuple(input_shape)}."
             )
         batch, height, width, channels = input_shape
-        # An unknown size stays unknown; 1 stands in for it meanwhile.
-        new_height, new_width = self._window.output_size((height or 1, width or 1))
+        # An unknown size stays unknown; the least stands in for it meanwhile.
+        least = self._window.smallest_input()
+        new_height, new_width = self._window.output_size(
+            (height or least[0], width or least[1])
+        )
+        if min(new_height, new_width) < 1:
+            raise ValueError(
+                f"CeilPooling2D needs an input of at least {least[0]} by {least[1]} "
+                f"pixels, or it has no output; received shape {tuple(input_shape)}. "
+                "Enlarge the images, or use smaller pools."
+            )
         return batch, height and new_height, width and new_width, channels
 
     def get_config(self) -> dict[str, Any]:
@@ -137,15 +146,8 @@ class CeilPooling2D(keras.layers.Layer):
     def _pad(self, x: Any, value: float) -> Any:
         """Add what windows stick out by; more than needed if a length is unknown."""
         size = tuple(x.shape)[1:3]
-        if None not in size:
-            behind: Any = self._window.pixels_behind(size)
-        else:
-            # Adds no window: the last would start outside, or a stride too early.
-            behind = [
-                ops.maximum(min(side, stride) - 1, side - length)
-                for side, stride, length in zip(
-                    *self._window[:2], ops.shape(x)[1:3], strict=True
-                )
-            ]
+        # Adds no window: the last would start outside, or a stride too early.
+        most = (min(sides) - 1 for sides in zip(*self._window[:2], strict=True))
+        behind = tuple(most) if None in size else self._window.pixels_behind(size)
         padding = ((0, 0), (0, behind[0]), (0, behind[1]), (0, 0))
         return ops.pad(x, padding, constant_values=value)

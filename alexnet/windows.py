@@ -60,19 +60,16 @@ class Window(NamedTuple):
         if self.padding == "ceil":
             # As many as start inside, and at most one that does not end there.
             behind = min(self.size[axis], stride) - 1
-            places = (length + behind - self.size[axis]) // stride + 1
-            return max(min(1, length), places)
+            return (length + behind - self.size[axis]) // stride + 1
         return (length + self._pixels_added(axis) - self.size[axis]) // stride + 1
 
     def _smallest_length(self, axis: int, length: int) -> int:
         stride = self.strides[axis]
         if self.padding == "same":
             return (length - 1) * stride + 1
-        if self.padding == "ceil" and length > 1:
+        if self.padding == "ceil":
             behind = min(self.size[axis], stride) - 1
             return (length - 1) * stride + self.size[axis] - behind
-        if self.padding == "ceil":
-            return 1
         needed = (length - 1) * stride + self.size[axis] - self._pixels_added(axis)
         return max(1, needed)
 

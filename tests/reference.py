@@ -97,7 +97,7 @@ def pad_amounts(length, size, stride, padding, axis):
         added = max((math.ceil(length / stride) - 1) * stride + size - length, 0)
         return added // 2, added - added // 2
     if padding == "ceil":
-        places = 1 + max(math.ceil((length - size) / stride), 0)
+        places = 1 + math.ceil((length - size) / stride)
         while (places - 1) * stride >= length:
             places -= 1
         return 0, max((places - 1) * stride + size - length, 0)
