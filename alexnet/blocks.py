@@ -16,6 +16,7 @@ from alexnet.arguments import (
 )
 from alexnet.convolution import GroupedConv2D
 from alexnet.norms import check_norm, make_norms
+from alexnet.pooling import CeilPooling2D
 from alexnet.windows import Window, smallest_input
 
 STAGES = ("conv", "activation", "norm", "pool")
@@ -23,6 +24,7 @@ POOLS = {
     "max": keras.layers.MaxPooling2D,
     "average": keras.layers.AveragePooling2D,
 }
+POOL_PADDINGS = ("valid", "same", "ceil")
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
@@ -48,7 +50,9 @@ class ConvBlock(keras.layers.Layer):
         pool: "max", "average" or None.
         pool_size: Height and width of the pool; one int or two.
         pool_strides: Strides of the pool; one int or two.
-        pool_padding: "valid" or "same" (which rounds sizes up).
+        pool_padding: "valid", which rounds sizes down; "ceil", which rounds them
+            up as cuda-convnet and Caffe do, ceil((length - pool_size) / stride) + 1
+            (`CeilPooling2D`); or "same", Keras' length / stride, rounded up.
         use_bias: Whether the convolution adds a bias.
         kernel_initializer, bias_initializer: Of the convolution; copied, so that
             blocks that share one do not start with the same values.
@@ -113,7 +117,7 @@ class ConvBlock(keras.layers.Layer):
         pool_window = Window(
             checks.check_pair("pool_size", pool_size),
             checks.check_pair("pool_strides", pool_strides),
-            checks.check_choice("pool_padding", pool_padding, ("valid", "same")),
+            checks.check_choice("pool_padding", pool_padding, POOL_PADDINGS),
         )
         order = _check_order(order)
         check_activation("activation", activation)
@@ -250,6 +254,8 @@ class ConvBlock(keras.layers.Layer):
         if stage == "pool" and self.pool is not None:
             assert window is not None
             arguments = self._stage_arguments("pool")
+            if window.padding == "ceil":
+                return [CeilPooling2D(self.pool, *window[:2], **arguments)]
             return [POOLS[self.pool](*window, data_format="channels_last", **arguments)]
         return []
 

@@ -1,8 +1,8 @@
 """Which arguments of an AlexNet vary in a search, and in which ranges.
 
 The ranges follow from the size of the images. Every convolution and pool of the
-space has "same" padding (sizes are rounded up, as cuda-convnet and Caffe do), so
-that no point of it can run out of pixels.
+space has Keras' "same" padding (sizes are divided by the stride and rounded up),
+so that no point of it can run out of pixels.
 """
 
 from __future__ import annotations

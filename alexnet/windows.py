@@ -12,7 +12,8 @@ class Window(NamedTuple):
     """A sliding window over height and width: of a convolution or a pool.
 
     `padding` is "same" (TensorFlow's: the output is the input divided by the
-    stride, rounded up), "valid" or ((top, bottom), (left, right)) pixels.
+    stride, rounded up), "valid", "ceil" (`CeilPooling2D`'s) or ((top, bottom),
+    (left, right)) pixels.
     """
 
     size: Pair
@@ -35,6 +36,20 @@ class Window(NamedTuple):
         )
         return height, width
 
+    def pixels_behind(self, height_width: Pair) -> Pair:
+        """Return by how much the windows stick out at (the bottom, the right)."""
+        bottom, right = (
+            max(0, (places - 1) * stride + size - length)
+            for places, stride, size, length in zip(
+                self.output_size(height_width),
+                self.strides,
+                self.size,
+                height_width,
+                strict=True,
+            )
+        )
+        return bottom, right
+
     def _pixels_added(self, axis: int) -> int:
         return 0 if isinstance(self.padding, str) else sum(self.padding[axis])
 
@@ -42,12 +57,19 @@ class Window(NamedTuple):
         stride = self.strides[axis]
         if self.padding == "same":
             return -(-length // stride)
+        if self.padding == "ceil":
+            # As many as start inside, and at most one that does not end there.
+            behind = min(self.size[axis], stride) - 1
+            return (length + behind - self.size[axis]) // stride + 1
         return (length + self._pixels_added(axis) - self.size[axis]) // stride + 1
 
     def _smallest_length(self, axis: int, length: int) -> int:
         stride = self.strides[axis]
         if self.padding == "same":
             return (length - 1) * stride + 1
+        if self.padding == "ceil":
+            behind = min(self.size[axis], stride) - 1
+            return (length - 1) * stride + self.size[axis] - behind
         needed = (length - 1) * stride + self.size[axis] - self._pixels_added(axis)
         return max(1, needed)
 

@@ -96,6 +96,11 @@ def pad_amounts(length, size, stride, padding, axis):
     if padding == "same":
         added = max((math.ceil(length / stride) - 1) * stride + size - length, 0)
         return added // 2, added - added // 2
+    if padding == "ceil":
+        places = 1 + math.ceil((length - size) / stride)
+        while (places - 1) * stride >= length:
+            places -= 1
+        return 0, max((places - 1) * stride + size - length, 0)
     if isinstance(padding, int):
         return padding, padding
     return padding[axis]

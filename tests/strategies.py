@@ -72,7 +72,7 @@ def block_arguments(draw, most_groups=3):
         "pool": draw(st.sampled_from([None, "max", "average"])),
         "pool_size": draw(pairs(1, 4)),
         "pool_strides": draw(pairs(1, 4)),
-        "pool_padding": draw(st.sampled_from(["valid", "same"])),
+        "pool_padding": draw(st.sampled_from(["valid", "same", "ceil"])),
         "use_bias": draw(st.booleans()),
         "kernel_initializer": "glorot_normal",
         "bias_initializer": draw(st.sampled_from(["zeros", "ones"])),

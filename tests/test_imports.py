@@ -17,7 +17,7 @@ RANKS = {
     "alexnet": [
         ["checks"],
         ["windows", "arguments"],
-        ["normalization", "convolution"],
+        ["normalization", "convolution", "pooling"],
         ["spatial_normalization"],
         ["norms"],
         ["blocks"],

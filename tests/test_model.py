@@ -481,9 +481,9 @@ def test_refuses_images_that_are_too_small(blocks, resized):
 def test_message_for_images_that_are_too_small():
     """The paper's network on CIFAR-10 says what it needs and how to get there."""
     message = (
-        "AlexNet needs a height of at least 64 and a width of at least 64 pixels, or "
+        "AlexNet needs a height of at least 36 and a width of at least 36 pixels, or "
         "pool5 has no output; received image_shape=(32, 32, 3). Enlarge the images, "
-        "pass resize=64 or more, or use fewer or smaller pools and strides."
+        "pass resize=36 or more, or use fewer or smaller pools and strides."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         AlexNet.from_preset("paper", image_shape=(32, 32, 3))

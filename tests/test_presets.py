@@ -127,6 +127,41 @@ def test_taps_are_the_same_everywhere(preset):
     assert model.taps["logits"].shape == (None, 1000)
 
 
+# Side and stride of the pools of the networks whose sizes round up.
+ROUND_UP = {
+    name: (2 if name == "net147" else 3, 2)
+    for name in TABLES
+    if name not in ("torchvision", "slim", "notebook")
+}
+
+
+@pytest.mark.parametrize("preset", ROUND_UP)
+@pytest.mark.parametrize("size", [(64, 67), (97, 100), (131, 150), (226, 238)])
+def test_pools_round_up_at_every_size(preset, size):
+    """Images of any size leave what they leave in cuda-convnet and Caffe."""
+    model = drawn(preset, image_shape=(*size, 3), dense_units=())
+    pools = [layer for layer in model.layers if layer.name.startswith("pool")]
+    assert len(pools) == 3
+    side, stride = ROUND_UP[preset]
+    for pool in pools:
+        for length, left in zip(
+            pool.input.shape[1:3], pool.output.shape[1:3], strict=True
+        ):
+            assert left == math.ceil((length - side) / stride) + 1
+
+
+@pytest.mark.parametrize("preset", ["paper", "net145"])
+def test_sizes_by_hand_for_images_of_220(preset):
+    """Pools leave 27, 13, 6; "valid" would leave 26, 12, 5 and "same" 27, 14, 7."""
+    model = drawn(preset, image_shape=(220, 220, 3), dense_units=())
+    sides = {
+        layer.name: layer.output.shape[1]
+        for layer in model.layers
+        if layer.name.startswith(("conv", "pool"))
+    }
+    assert list(sides.values()) == [54, 27, 27, 13, 13, 13, 13, 6]
+
+
 # Standard deviation of the weights and value of the biases at the start, of
 # conv1, 2, ..., fc6, fc7 and the logits; conv6 of net146 behind conv5.
 OF_2012 = [
@@ -316,9 +351,8 @@ def test_torchvision_starts_as_pytorch_does():
 def test_cifar10_nets_pool_by_maximum_and_then_average(preset):
     """Kinds of pools are those of the definitions."""
     model = drawn(preset)
-    pools = [type(model.get_layer(f"pool{number}")) for number in (1, 2, 3)]
-    average = keras.layers.AveragePooling2D
-    assert pools == [keras.layers.MaxPooling2D, average, average]
+    pools = [model.get_layer(f"pool{number}").pool for number in (1, 2, 3)]
+    assert pools == ["max", "average", "average"]
 
 
 def test_notebook_is_that_sequential():

@@ -15,14 +15,19 @@ def sides(least=1, most=5):
     return st.tuples(st.integers(least, most), st.integers(least, most))
 
 
+def any_padding():
+    """What convolutions may have, and "ceil" of pools."""
+    return paddings() | st.just("ceil")
+
+
 @st.composite
 def window_lists(draw):
-    window = st.builds(Window, sides(), sides(), paddings().map(pixels))
+    window = st.builds(Window, sides(), sides(), any_padding().map(pixels))
     return draw(st.lists(window, max_size=4))
 
 
 def pixels(padding):
-    return check_padding("padding", padding)
+    return padding if padding == "ceil" else check_padding("padding", padding)
 
 
 def places(length, size, stride, padding, axis):
@@ -31,13 +36,23 @@ def places(length, size, stride, padding, axis):
     return len(range(0, before + length + behind - size + 1, stride))
 
 
-@given(sides(), sides(), paddings(), sides(1, 20))
+@given(sides(), sides(), any_padding(), sides(1, 20))
 def test_output_size_counts_the_places_of_the_window(size, strides, padding, image):
     """A window's output has one pixel for each place that it takes."""
     left = Window(size, strides, pixels(padding)).output_size(image)
     for axis in (0, 1):
         expected = places(image[axis], size[axis], strides[axis], padding, axis)
         assert max(0, left[axis]) == expected
+
+
+@given(sides(), sides(), sides(1, 20))
+def test_ceil_windows_stick_out_as_far_as_the_last_does(size, strides, image):
+    """Pixels behind an image are those of its last window that are not in it."""
+    window = Window(size, strides, "ceil")
+    behind = window.pixels_behind(image)
+    for axis in (0, 1):
+        expected = pad_amounts(image[axis], size[axis], strides[axis], "ceil", axis)
+        assert (0, behind[axis]) == expected
 
 
 @given(window_lists())

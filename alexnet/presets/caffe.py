@@ -23,6 +23,7 @@ _CONV1 = {
     "kernel_size": 11,
     "strides": 4,
     "padding": 0,
+    "pool_padding": "ceil",
     "norm": _LRN,
     **_NORMAL,
 }
@@ -31,12 +32,20 @@ _CONV2 = {
     "kernel_size": 5,
     "padding": 2,
     "groups": 2,
+    "pool_padding": "ceil",
     "norm": _LRN,
     **_NORMAL,
 }
 _CONV3 = {"filters": 384, "kernel_size": 3, "padding": 1, "pool": None, **_NORMAL}
 _CONV4 = {**_CONV3, "groups": 2}
-_CONV5 = {"filters": 256, "kernel_size": 3, "padding": 1, "groups": 2, **_NORMAL}
+_CONV5 = {
+    "filters": 256,
+    "kernel_size": 3,
+    "padding": 1,
+    "groups": 2,
+    "pool_padding": "ceil",
+    **_NORMAL,
+}
 _REST = {
     "image_shape": (227, 227, 3),
     "num_classes": 1000,
@@ -50,7 +59,7 @@ _CIFAR10 = {
     "kernel_size": 5,
     "padding": 2,
     "pool": "average",
-    "pool_padding": "same",
+    "pool_padding": "ceil",
     **_NORMAL,
 }
 # Images are stored at 256 by 256, whatever their proportions.

@@ -21,6 +21,7 @@ _CONV1 = {
     "kernel_size": 11,
     "strides": 4,
     "padding": ROUND_UP,
+    "pool_padding": "ceil",
     "norm": _LRN,
     **_PLAIN,
 }
@@ -29,12 +30,20 @@ _CONV2 = {
     "kernel_size": 5,
     "padding": 2,
     "groups": 2,
+    "pool_padding": "ceil",
     "norm": _LRN,
     **_BIASED,
 }
 _CONV3 = {"filters": 384, "kernel_size": 3, "padding": 1, "pool": None, **_PLAIN}
 _CONV4 = {**_CONV3, "groups": 2, **_BIASED}
-_CONV5 = {"filters": 256, "kernel_size": 3, "padding": 1, "groups": 2, **_BIASED}
+_CONV5 = {
+    "filters": 256,
+    "kernel_size": 3,
+    "padding": 1,
+    "groups": 2,
+    "pool_padding": "ceil",
+    **_BIASED,
+}
 _REST = {
     "image_shape": (224, 224, 3),
     "num_classes": 1000,

@@ -31,6 +31,7 @@ _CONV1 = {
     "strides": 4,
     "padding": ROUND_UP,
     "order": ("conv", "norm", "pool", "activation"),
+    "pool_padding": "ceil",
     "norm": _LRN,
     "kernel_initializer": normal(0.01),
 }
@@ -39,6 +40,7 @@ _CONV2 = {
     "kernel_size": 5,
     "padding": 2,
     "groups": 2,
+    "pool_padding": "ceil",
     "norm": (_LRN, _WITHIN),
     "kernel_initializer": normal(0.01),
     **_BIAS_1,
@@ -57,13 +59,14 @@ _CONV5 = {
     "padding": 1,
     "groups": 2,
     "order": ("conv", "pool", "activation", "norm"),
+    "pool_padding": "ceil",
     "kernel_initializer": normal(0.03),
     **_BIAS_1,
 }
 # conv6 in the layer file. It shares a number so that fc6 and fc7 are dense layers
 # in every network.
 _CONV6 = {**_CONV3, "filters": 256, "suffix": "b", **_BIAS_1}
-_POOL_2 = {"pool_size": 2, "pool_padding": "same"}
+_POOL_2 = {"pool_size": 2}
 _ONE = {"groups": 1}
 _REST = {
     "image_shape": (224, 224, 3),
@@ -79,7 +82,7 @@ _CIFAR10 = {
     "kernel_size": 5,
     "padding": 2,
     "pool": "average",
-    "pool_padding": "same",
+    "pool_padding": "ceil",
     "kernel_initializer": normal(0.01),
 }
 _INPUT = {"preprocessing": TORONTO_PREPROCESSING, "value_range": TORONTO_RANGE}
