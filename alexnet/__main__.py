@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -57,14 +58,10 @@ def _summary(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
+    _check_output(options.output)
     from alexnet.model import AlexNet
-    from alexnet.weights import load_weights
+    from alexnet.weights import load_preset_weights
 
-    whole = options.output.suffix == ".keras"
-    if not whole and not options.output.name.endswith(".weights.h5"):
-        raise ValueError(
-            f"The output must end in .keras or .weights.h5; received {options.output}."
-        )
     overrides = {
         name: value
         for name in ("num_classes", "image_shape")
@@ -77,8 +74,9 @@ def _import(options: argparse.Namespace) -> None:
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        loaded = load_weights(
+        loaded = load_preset_weights(
             model,
+            options.preset,
             options.file,
             sha256=options.sha256,
             channel_order=options.channel_order,
@@ -86,12 +84,39 @@ def _import(options: argparse.Namespace) -> None:
         )
     for warning in caught:
         print(f"Warning: {warning.message}", file=sys.stderr)
-    (model.save if whole else model.save_weights)(options.output)
+    # Whole, or what was there before.
+    with tempfile.TemporaryDirectory(dir=options.output.parent) as folder:
+        part = Path(folder, options.output.name)
+        (model.save if _is_whole(part) else model.save_weights)(part)
+        part.replace(options.output)
     order = (
         f", trained on {loaded.channel_order.upper()}" if loaded.channel_order else ""
     )
     print(f"{options.output}: {options.preset} with the weights of {options.file}")
     print(f"  {loaded.kind}{order}; {model.count_params():,} parameters")
+
+
+def _is_whole(output: Path) -> bool:
+    return output.suffix == ".keras"
+
+
+def _check_output(output: Path) -> None:
+    """Refuse, before any work, what could not be written."""
+    if not _is_whole(output) and not output.name.endswith(".weights.h5"):
+        raise ValueError(
+            f"The output must end in .keras or .weights.h5; received {output}."
+        )
+    if output.is_dir() or not output.parent.is_dir():
+        problem = "is a directory" if output.is_dir() else "is in no directory"
+        raise ValueError(
+            f"The output must be a file in a directory that exists; received {output}, "
+            f"which {problem}. Make {output.parent}, or choose another name."
+        )
+    if not os.access(output.parent, os.W_OK):
+        raise ValueError(
+            f"The output's directory must be writable; received {output}. Choose "
+            "another."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +154,11 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
         ".caffemodel.h5), Toronto (.npy) or Keras (.weights.h5, .keras) into a "
         "preset's network, and save it. Nothing in the file is executed.",
     )
-    command.add_argument("file", type=Path, help="the weight file")
+    command.add_argument(
+        "file",
+        help="the weight file, or imagenet: the preset's published weights, downloaded "
+        "(presets torchvision, caffe and caffenet)",
+    )
     command.add_argument(
         "--preset", required=True, metavar="NAME", help="network that the file fits"
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from pathlib import Path
 
 import keras
+
+# Without a byte for this long, a download has failed.
+STALLED_S = 60.0
 
 
 class DownloadError(OSError):
@@ -33,17 +37,25 @@ def fetch(published: dict[str, str], folder: str) -> Path:
     url = published["url"]
     (algorithm,) = set(published) - {"url"}
     path = cache_folder(folder) / url.rsplit("/", 1)[-1]
+    patience = socket.getdefaulttimeout()
     try:
-        keras.utils.get_file(
-            path.name, url, cache_dir=str(path.parent.parent), cache_subdir=folder
+        socket.setdefaulttimeout(STALLED_S)  # Keras would wait for ever.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Keras takes another place if it may not write to this one.
+        path = Path(
+            keras.utils.get_file(
+                path.name, url, cache_dir=str(path.parent.parent), cache_subdir=folder
+            )
         )
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
     except Exception as error:  # Keras raises Exception itself.
         raise DownloadError(
             f"Cannot download {url} ({error}). Download it elsewhere and put it at "
             f"{path}."
         ) from error
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
+    finally:
+        socket.setdefaulttimeout(patience)
     if found != published[algorithm]:
         raise DownloadError(
             f"The {algorithm} of {path} must be {published[algorithm]}, but is "

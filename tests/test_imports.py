@@ -32,6 +32,7 @@ RANKS = {
         ["crops", "inputs"],
         ["preprocessing"],
         ["weights.errors"],
+        ["weights.files"],
         ["weights.archives", "weights.pickles", "weights.protobuf", "weights.hdf5"],
         ["weights.layout", "weights.published"],
         ["weights.fit", "weights.caffe", "weights.toronto", "weights.torchvision"],
@@ -150,7 +151,9 @@ def test_files_are_short(package, path):
         assert lines <= 300, f"{name} has {lines} lines."
 
 
-@pytest.mark.parametrize("name", ["errors", "archives", "pickles", "protobuf", "hdf5"])
+@pytest.mark.parametrize(
+    "name", ["errors", "files", "archives", "pickles", "protobuf", "hdf5"]
+)
 def test_readers_load_nothing_that_executes(name):
     """What reads foreign bytes imports neither pickle nor h5py nor Keras."""
     path = REPOSITORY / f"alexnet/weights/{name}.py"

@@ -103,6 +103,8 @@ def test_other_ways_to_save(tmp_path, new):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     save({"epoch": 3, "model": net.state_dict(), "optimizer": optimizer.state_dict()})
     loads()
+    save({"epoch": 3, "model_state_dict": net.state_dict()})
+    loads()
     save(dict(net.named_parameters()))
     loads()
     save({name: value.half() for name, value in net.state_dict().items()})
@@ -111,5 +113,19 @@ def test_other_ways_to_save(tmp_path, new):
     save(net.to(memory_format=last).state_dict())
     loads()
     save(net)
-    with pytest.raises(WeightsError, match="neither a tensor nor a plain container"):
+    with pytest.raises(
+        WeightsError, match=r"neither a tensor .* save model.state_dict"
+    ):
+        load_weights(model, path)
+    save({**net.state_dict(), ("epoch", 3): 1.0})
+    with pytest.raises(WeightsError, match=r"or holds more than .*a tuple is out of"):
+        load_weights(model, path)
+    state = net.state_dict()
+    # The imaginary part of a conjugate: PyTorch keeps a note that it is negated.
+    kernel = state["features.0.weight"].numpy()
+    negated = torch.complex(torch.zeros(kernel.shape), torch.from_numpy(-kernel)).conj()
+    state["features.0.weight"] = negated.imag
+    assert state["features.0.weight"].is_neg()
+    save(state)
+    with pytest.raises(WeightsError, match="a tensor is more than its numbers"):
         load_weights(model, path)

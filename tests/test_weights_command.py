@@ -77,21 +77,46 @@ def test_import_options(tmp_path, quick, capsys):
         ({"--preset": "quick"}, "ValueError: There is no preset 'quick'"),
         ({"--output": "net.onnx"}, "must end in .keras or .weights.h5"),
         ({"--sha256": "00"}, "WeightsError: Cannot load .* its SHA-256 should be 00"),
-        ({"--preset": "notebook"}, "Preset 'cifar10_quick' fits this file"),
+        ({"--preset": "notebook"}, "preset 'cifar10_quick' fits this file"),
         ({"--num-classes": "0"}, "num_classes must be at least 1"),
+        ({"--output": "none/net.keras"}, "received .*, which is in no directory. Make"),
+        ({"--output": ".keras/.."}, "must end in .keras or .weights.h5"),
+        (
+            {"file": "imagenet"},
+            "no weights by the name .imagenet. for preset .cifar10_q",
+        ),
     ],
 )
 def test_import_says_what_is_wrong(tmp_path, quick, capsys, changes, message):
     """What cannot be done is one message on stderr, status 1, and no file."""
     options = {"--preset": "cifar10_quick", "--output": "net.keras", **changes}
+    file = options.pop("file", str(quick))
     options["--output"] = str(tmp_path / options["--output"])
     arguments = [text for option in options.items() for text in option]
-    assert main(["import", str(quick), *arguments]) == 1
+    assert main(["import", file, *arguments]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
     assert re.search(message, printed.err), printed.err
     assert list(tmp_path.iterdir()) == [quick]
+
+
+def test_import_replaces_a_file_whole_or_not_at_all(tmp_path, quick, capfd):
+    """A model that cannot be written leaves what was there, and nothing else."""
+    output = tmp_path / "out" / "net.keras"
+    output.parent.mkdir()
+    output.write_bytes(b"before")
+    command = [sys.executable, "-m", "alexnet", "import", str(quick)]
+    command += ["--preset", "cifar10_quick", "-o", str(output)]
+    # A file of at most 40 KiB: a quarter of the model.
+    limited = ["bash", "-c", 'ulimit -f 40; exec "$@"', "bash", *command]
+    arguments = {"cwd": REPOSITORY, "timeout": 120, "check": False}
+    assert subprocess.run(limited, **arguments).returncode == 1
+    assert "File too large" in capfd.readouterr().err.splitlines()[-1]
+    assert output.read_bytes() == b"before"
+    assert list(output.parent.iterdir()) == [output]
+    assert subprocess.run(command, **arguments).returncode == 0
+    assert keras.saving.load_model(output).count_params() == 145_578
 
 
 def test_import_in_a_process_of_its_own(tmp_path):

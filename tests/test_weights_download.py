@@ -19,10 +19,11 @@ from alexnet.weights import WeightsError
 REPOSITORY = Path(__file__).resolve().parent.parent
 # A process whose Keras keeps its files in a directory of the test.
 SCENARIO = """
-import hashlib, json, pathlib, sys, warnings
+import hashlib, json, pathlib, socket, sys, warnings
+import keras
 import numpy as np
 import weight_files as files
-from alexnet import AlexNet
+from alexnet import AlexNet, downloads
 from alexnet.weights import WeightsError
 
 warnings.simplefilter("ignore")
@@ -70,10 +71,39 @@ np.save(folder / "put.npy", attempt("tiny")(images))
 entry["sha256"] = "00"
 facts["published anew"] = "kept" if "The sha256" not in attempt("tiny") else "converted"
 entry["sha256"] = hashlib.sha256((folder / "hidden").read_bytes()).hexdigest()
+kept.with_suffix(".sha256").write_bytes(bytes([255, 254]))
+(cache / name).write_bytes((folder / "hidden").read_bytes())
+np.save(folder / "record.npy", attempt("tiny")(images))
+first = Tiny
+
+
+class Tiny(AlexNet):
+    # Another class of this name, with other names of the layers.
+    presets = first.presets
+
+    def draw_head(self, inputs):
+        outputs = keras.layers.Flatten(name="flatten")(inputs)
+        for number, units in enumerate((10, 7)):
+            outputs = keras.layers.Dense(units, "relu", name=f"hidden{number}")(outputs)
+        return keras.layers.Dense(self.num_classes, name="logits")(outputs)
+
+
+np.save(folder / "renamed.npy", attempt("tiny")(images))
 kept.unlink()
 (cache / name).write_bytes((folder / "hidden").read_bytes()[:-1])
 facts["hash"] = attempt("tiny")
 facts["after"] = sorted(path.name for path in cache.iterdir())
+
+# A server that accepts and says nothing.
+server = socket.create_server(("127.0.0.1", 0))
+far["url"] = f"http://127.0.0.1:{server.getsockname()[1]}/far.pth"
+downloads.STALLED_S = 0.5
+facts["stalled"] = attempt("far")
+server.close()
+cache.joinpath("far.pth").unlink(missing_ok=True)
+# A directory where the file should be.
+cache.joinpath("far.pth").mkdir()
+facts["directory"] = attempt("far")
 print(json.dumps(facts))
 """
 
@@ -154,6 +184,26 @@ def test_hash_is_checked(run):
 def test_new_file_is_converted_anew(run):
     """What was kept does not stand for a file that was published since."""
     assert run[2]["published anew"] == "converted"
+
+
+def test_a_damaged_record_is_no_obstacle(run):
+    """What was kept with a record that cannot be read is converted anew."""
+    assert (run[3]["record"] == run[3]["first"]).all()
+
+
+def test_a_class_of_the_same_name_has_its_own_conversion(run):
+    """What another class of this name kept does not stand in the way."""
+    # float32 against float64; logits are of order 1.
+    assert abs(run[3]["renamed"] - run[4]).max() < 1e-5
+
+
+def test_downloads_that_stall_or_cannot_be_kept(run):
+    """A silent server is given up, a directory in the way is named."""
+    folder, _, facts, _, _ = run
+    path = folder / "keras" / "alexnet" / "far.pth"
+    assert "timed out" in facts["stalled"]
+    assert f"put it at {path}." in facts["stalled"]
+    assert f"Is a directory: '{path}'" in facts["directory"]
 
 
 def test_presets_without_published_weights():

@@ -238,6 +238,40 @@ def test_views_of_a_storage(tmp_path):
     )
 
 
+@pytest.mark.parametrize("extension", [".keras", ".weights.h5"])
+def test_keras_files_trained_on_bgr(tmp_path, extension):
+    """A net that somebody trained on BGR in Keras is turned around on request."""
+    net, path = new_model(False), tmp_path / f"net{extension}"
+    (net.save if extension == ".keras" else net.save_weights)(path)
+    model = new_model(False)
+    assert load_weights(model, path, channel_order="bgr").channel_order == "bgr"
+    images = rgb_images()
+    # float32 sums in another order.
+    np.testing.assert_allclose(model(images), net(images[..., ::-1]), atol=1e-5)
+
+
+def test_torchvisions_net_normalizes_nowhere(tmp_path):
+    """torchvision's weights in the net of their shapes that has LRN are reported."""
+    block = {"filters": 4, "kernel_size": 3, "pool": None}
+    shapes = [((4, 3, 3, 3), (4,)), *[((4, 4, 3, 3), (4,))] * 4]
+    shapes += [((6, 4 * 8 * 8), (6,)), ((6, 6), (6,)), ((5, 6), (5,))]
+    names = [f"features.{number}" for number in (0, 3, 6, 8, 10)]
+    names += [f"classifier.{number}" for number in (1, 4, 6)]
+    path = tmp_path / "net.pth"
+    layers = files.weights(shapes)
+    path.write_bytes(files.torch_archive(*files.torch_items(layers, names=names)))
+
+    def net(norm):
+        blocks = [{**block, "norm": norm}, *[block] * 4]
+        return AlexNet((8, 8, 3), 5, blocks=blocks, dense_units=(6, 6))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_weights(net(None), path)
+    with pytest.warns(UserWarning, match="the file has none, the model .depth_radius"):
+        load_weights(net({}), path)
+
+
 def test_other_normalization_is_reported(tmp_path):
     """A file whose net normalizes otherwise (alpha over size, k) warns of it."""
     path = tmp_path / "net.caffemodel"

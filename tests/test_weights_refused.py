@@ -77,7 +77,7 @@ def test_the_preset_that_fits_is_named(tmp_path, models):
     ]
     names = ("conv1", "conv2", "conv3", "ip1", "ip2")
     data = files.caffe_new(files.weights(shapes), names)
-    match = "layer 'conv1' needs .* Preset 'cifar10_quick' fits this file"
+    match = "layer 'conv1' needs .* By its shapes, preset 'cifar10_quick' fits"
     refused(models[False], tmp_path / "net.caffemodel", data, match)
 
 
@@ -146,7 +146,7 @@ def test_missing_files_and_unknown_formats(tmp_path, models):
     """A missing file, a directory, an empty one and another format are told apart."""
     with pytest.raises(WeightsError, match=r"it cannot be read \(No such file"):
         load_weights(models[True], tmp_path / "none.pth")
-    with pytest.raises(WeightsError, match=r"it cannot be read \(Is a directory"):
+    with pytest.raises(WeightsError, match="it is a directory, not a file"):
         load_weights(models[True], tmp_path)
     for data in (b"", b"GIF89a", b"PK"):
         refused(models[True], tmp_path / "net.pth", data, "cut off|zip directory")
@@ -320,9 +320,8 @@ def test_zip_bombs(tmp_path, models):
     for bomb in (data, stream.getvalue()):
         tracemalloc.start()
         try:
-            refused(models[True], tmp_path / "bomb.pth", bomb, "grows from")
-            # Twenty times its size at most.
-            assert tracemalloc.get_traced_memory()[1] < 32 << 20
+            refused(models[True], tmp_path / "bomb.pth", bomb, "grows to 2097")
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
         finally:
             tracemalloc.stop()
 
@@ -363,7 +362,7 @@ def test_odd_archives(tmp_path, models):
         (packed("readme.txt"), "should hold one data.pkl"),
         (packed("a/data.pkl", "b/data.pkl"), "should hold one data.pkl"),
         (packed("a/data.pkl", "a/data.pkl"), "lists a name twice"),
-        (packed("a/data.pkl"), "a dict instead of a dict of tensors"),
+        (packed("a/data.pkl"), "an empty dict instead of a dict of tensors; save "),
     ):
         refused(models[True], path, bytes(data), match)
     encrypted = packed("a/data.pkl")
@@ -381,7 +380,7 @@ def test_odd_archives(tmp_path, models):
         (b"\xff" * 20, "more than 64 bits"),
         (b"\x0b" * 1_000_000, "wire type 3"),
         (b"\x00\x00", "field 0"),
-        (files.field(1, 1) * 20_000, "more than 10000 fields"),
+        (files.field(1, 1) * 60_000, "more than 50000 protobuf fields"),
         (files.field(2, files.field(1, b"x")), "upgrade_net_proto_binary"),
         (files.field(100, 5), "should hold a message"),
         (files.field(100, files.field(7, files.field(5, b"1234"))), r"shape \(0, 0"),
@@ -454,8 +453,11 @@ def test_hdf5_that_leads_elsewhere(tmp_path, models):
         file["layers/dense/vars/1"] = np.zeros((3, 3))
         file["layers/dense/vars"].attrs["name"] = "fc3"
 
-    def other(file):
+    def keras2(file):
         file["model_weights/dense/kernel"] = np.zeros((3, 3))
+
+    def other(file):
+        file["weights/dense/kernel"] = np.zeros((3, 3))
 
     for write, match in (
         (soft, "is a link to elsewhere"),
@@ -468,6 +470,7 @@ def test_hdf5_that_leads_elsewhere(tmp_path, models):
         (group, "should be an array"),
         (unnamed, "does not say its layer's name"),
         (gap, "layer 'fc3' lacks a variable"),
+        (keras2, "is a model of Keras 2"),
         (other, "neither the group 'layers' of Keras 3"),
         (lambda file: file.create_group("layers"), "no layers with weights"),
         (lambda file: file.create_group("data"), "no layers with weights"),

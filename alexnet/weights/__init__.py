@@ -12,7 +12,7 @@ by its first bytes.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,12 +31,15 @@ from alexnet.weights import (
 from alexnet.weights.archives import Archive
 from alexnet.weights.caffe import read_mean
 from alexnet.weights.errors import WeightsError
+from alexnet.weights.files import read_file
 
 __all__ = ["Loaded", "WeightsError", "load_weights", "read_mean"]
 
-# Six times the largest AlexNet with its optimizer's state.
-LARGEST_FILE = 4 << 30
+# The largest AlexNet with Adam's state in float64 has 1.5 GB.
+LARGEST_FILE = 2 << 30
 _KERAS_MEMBER = "model.weights.h5"
+_ZIP_START = b"PK"
+_STARTS = (hdf5.START, _ZIP_START, torchvision.LEGACY_START, toronto.START)
 
 
 class Loaded(NamedTuple):
@@ -78,7 +81,7 @@ def load_weights(
         channel_order: "rgb" or "bgr": of the images that the file's net was
             trained on. None takes what its family had: BGR for Caffe's ImageNet
             nets and Toronto's, RGB for Caffe's CIFAR-10 nets and torchvision's.
-            Keras files are RGB.
+            Keras files are RGB unless it says otherwise.
         sum_channels: Add up the channels of the first kernel for a model of
             one-channel images, which it then sees as gray RGB images.
 
@@ -88,9 +91,16 @@ def load_weights(
             as it was.
         TypeError, ValueError: An argument is outside its range.
     """
+    if not hasattr(type(model), "presets"):
+        raise TypeError(
+            f"model must be an AlexNet; received a {type(model).__name__}. Keras' own "
+            "load_weights is for others."
+        )
     if channel_order is not None:
         checks.check_choice("channel_order", channel_order, ("rgb", "bgr"))
     checks.check_bool("sum_channels", sum_channels)
+    if sha256 is not None and not isinstance(sha256, str):
+        raise TypeError(f"sha256 must be a text; received sha256={sha256!r}.")
     try:
         source = _read(Path(path), sha256)
         order = None
@@ -99,7 +109,10 @@ def load_weights(
             kind = source.kind
             arrays = layout.to_keras(source, model, channel_order)
         else:
-            kind, arrays = "Keras", source
+            order, kind, arrays = channel_order, "Keras", source
+            if channel_order == "bgr":
+                first = next(layer.name for layer in model.layers if layer.weights)
+                layout.turn_around(arrays.get(first, []))
         fresh = fit.assign(model, arrays, sum_channels=sum_channels)
     except WeightsError as error:
         raise WeightsError(
@@ -156,28 +169,30 @@ def load_preset_weights(
         load_weights(original, path)
         return original
 
-    name = f"{type(model).__name__}-{preset}"
-    path, sha256 = published.converted(known[str(weights)], name, convert)
-    return load_weights(model, path, sha256=sha256, **options)
+    kept = published.Kept(known[str(weights)], f"{type(model).__name__}-{preset}")
+    if kept.is_sound():
+        # Perhaps of another class of this name; then it is made anew.
+        with contextlib.suppress(WeightsError):
+            return load_weights(model, kept.path, sha256=kept.sha256, **options)
+    kept.make(convert)
+    return load_weights(model, kept.path, sha256=kept.sha256, **options)
 
 
 def _read(path: Path, sha256: str | None) -> layout.Source | layout.Arrays:
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise WeightsError(f"it has {size} bytes, more than any AlexNet")
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"it cannot be read ({error.strerror})") from error
-    if sha256 is not None:
-        found = hashlib.sha256(data).hexdigest()
-        if found != sha256.lower():
-            raise WeightsError(f"its SHA-256 should be {sha256}, but is {found}")
+    is_caffemodel = path.suffix.lower() == ".caffemodel"
+
+    def check_start(start: bytes) -> None:
+        if not is_caffemodel and not start.startswith(_STARTS):
+            raise WeightsError(
+                "it is cut off, damaged or of another format; known are PyTorch's "
+                ".pth, Caffe's .caffemodel (by its extension) and .caffemodel.h5, "
+                "Toronto's .npy, and Keras' .weights.h5 and .keras"
+            )
+
+    data = read_file(path, LARGEST_FILE, sha256, check_start)
     if data.startswith(hdf5.START):
         return hdf5_files.read(data)
-    if path.suffix == ".caffemodel":
-        return caffe.read_caffemodel(data)
-    if data.startswith(b"PK"):
+    if data.startswith(_ZIP_START):
         archive = Archive(data)
         if _KERAS_MEMBER in archive.names:
             return hdf5_files.read(archive.read(_KERAS_MEMBER))
@@ -186,8 +201,4 @@ def _read(path: Path, sha256: str | None) -> layout.Source | layout.Arrays:
         return torchvision.read_legacy(data)
     if data.startswith(toronto.START):
         return toronto.read_npy(data)
-    raise WeightsError(
-        "it is cut off, damaged or of another format; known are PyTorch's .pth, "
-        "Caffe's .caffemodel (by its extension) and .caffemodel.h5, Toronto's .npy, "
-        "and Keras' .weights.h5 and .keras"
-    )
+    return caffe.read_caffemodel(data)

@@ -7,6 +7,7 @@ field numbers are those of BVLC/caffe, src/caffe/proto/caffe.proto.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import struct
@@ -17,6 +18,7 @@ import numpy as np
 
 from alexnet.weights import protobuf
 from alexnet.weights.errors import WeightsError, shown
+from alexnet.weights.files import read_file
 from alexnet.weights.layout import LayerWeights, Normalization, Source
 
 
@@ -36,6 +38,7 @@ _LAYOUTS = {
 # V1LayerParameter.LayerType, for the kinds that matter here.
 _V1_KINDS = {4: "Convolution", 14: "InnerProduct", 15: "LRN"}
 _WITHIN_CHANNEL = 1
+LARGEST_MEAN = 64 << 20
 
 
 class _Layer(NamedTuple):
@@ -51,9 +54,10 @@ def read_caffemodel(data: bytes) -> Source:
     Raises:
         WeightsError: The file is damaged or holds no layers with weights.
     """
+    reader = protobuf.Reader()
     layers = [
-        _layer(protobuf.message(field), _LAYOUTS[field.number])
-        for field in protobuf.fields(memoryview(data))
+        _layer(reader, protobuf.message(field), _LAYOUTS[field.number])
+        for field in reader.fields(memoryview(data))
         if field.number in _LAYOUTS
     ]
     weighted = [_weights(layer) for layer in layers if layer.blobs]
@@ -103,8 +107,12 @@ def pair(name: str, blobs: list[np.ndarray]) -> LayerWeights:
     return LayerWeights(name, kernel, *bias)
 
 
-def read_mean(path: str | Path) -> np.ndarray:
+def read_mean(path: str | Path, *, sha256: str | None = None) -> np.ndarray:
     """Read a mean image, `.binaryproto`, as Caffe's compute_image_mean writes it.
+
+    Args:
+        path: The file.
+        sha256: Hash that it must have, in hexadecimal; None for any.
 
     Returns:
         (height, width, channels) float32, to be subtracted from images in 0..255;
@@ -114,9 +122,9 @@ def read_mean(path: str | Path) -> np.ndarray:
         WeightsError: The file is missing, damaged or no image.
     """
     try:
-        data = Path(path).read_bytes()
-        image = _blob(memoryview(data))
-    except (OSError, WeightsError) as error:
+        data = read_file(Path(path), LARGEST_MEAN, sha256)
+        image = _blob(protobuf.Reader(), memoryview(data))
+    except WeightsError as error:
         raise WeightsError(f"Cannot read the mean image {path}: {error}.") from error
     if image.ndim == 4 and image.shape[0] == 1:
         image = image[0]
@@ -128,11 +136,11 @@ def read_mean(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(1, 2, 0), np.float32)
 
 
-def _layer(content: memoryview, layout: _Layout) -> _Layer:
+def _layer(reader: protobuf.Reader, content: memoryview, layout: _Layout) -> _Layer:
     name, kind = "", ""
     blobs = []
     lrn = None
-    for field in protobuf.fields(content):
+    for field in reader.fields(content):
         if field.number == layout.name:
             name = protobuf.text(field)
         elif field.number == layout.kind:
@@ -142,9 +150,9 @@ def _layer(content: memoryview, layout: _Layout) -> _Layer:
                 else protobuf.text(field)
             )
         elif field.number == layout.blobs:
-            blobs.append(_blob(protobuf.message(field)))
+            blobs.append(_blob(reader, protobuf.message(field)))
         elif field.number == layout.lrn:
-            lrn = _normalization(protobuf.message(field))
+            lrn = _normalization(reader, protobuf.message(field))
     return _Layer(name, kind, blobs, lrn if kind == "LRN" else None)
 
 
@@ -157,11 +165,13 @@ def _weights(layer: _Layer) -> LayerWeights:
     return pair(layer.name, layer.blobs)
 
 
-def _normalization(content: memoryview) -> Normalization | None:
+def _normalization(
+    reader: protobuf.Reader, content: memoryview
+) -> Normalization | None:
     """Read an LRNParameter; Caffe divides alpha by the size of the window."""
     size, region = 5, 0
     numbers = {2: 1.0, 3: 0.75, 5: 1.0}  # alpha, beta, k
-    for field in protobuf.fields(content):
+    for field in reader.fields(content):
         if field.number == 1:
             size = field.value
         elif field.number == 4:
@@ -178,12 +188,12 @@ def _normalization(content: memoryview) -> Normalization | None:
     )
 
 
-def _blob(content: memoryview) -> np.ndarray:
+def _blob(reader: protobuf.Reader, content: memoryview) -> np.ndarray:
     """Read a BlobProto: its numbers, in its shape."""
     legacy = {}  # num, channels, height, width
     shape: list[int] | None = None
     numbers: dict[str, list[memoryview]] = {"<f4": [], "<f8": []}
-    for field in protobuf.fields(content):
+    for field in reader.fields(content):
         if field.number in (1, 2, 3, 4) and field.kind == protobuf.VARINT:
             legacy[field.number] = field.value
         elif field.number == 5 and field.kind in (protobuf.BYTES, protobuf.FIXED32):
@@ -191,7 +201,7 @@ def _blob(content: memoryview) -> np.ndarray:
         elif field.number == 8 and field.kind in (protobuf.BYTES, protobuf.FIXED64):
             numbers["<f8"].append(field.content)
         elif field.number == 7:
-            shape = _shape(protobuf.message(field))
+            shape = _shape(reader, protobuf.message(field))
     (dtype, parts), *more = [item for item in numbers.items() if item[1]] or [
         ("<f4", [])
     ]
@@ -206,13 +216,16 @@ def _blob(content: memoryview) -> np.ndarray:
     return np.frombuffer(raw, dtype).reshape(shape)
 
 
-def _shape(content: memoryview) -> list[int]:
+def _shape(reader: protobuf.Reader, content: memoryview) -> list[int]:
     shape: list[int] = []
-    for field in protobuf.fields(content):
-        if field.number == 1 and field.kind == protobuf.VARINT:
+    for field in reader.fields(content):
+        if field.number != 1:
+            continue
+        if field.kind == protobuf.VARINT:
             shape.append(field.value)
-        elif field.number == 1:
-            shape.extend(protobuf.varints(protobuf.message(field)))
+        else:
+            sizes = protobuf.varints(protobuf.message(field))
+            shape.extend(itertools.islice(sizes, 9))
         if len(shape) > 8:
             raise WeightsError("its blobs have more than 8 dimensions")
     return shape

@@ -15,4 +15,4 @@ def shown(value: Any) -> str:
         return repr(value[:60]) + ("..." if len(value) > 60 else "")
     if isinstance(value, int | float | bool) or value is None:
         return repr(value)
-    return f"a {type(value).__name__}"
+    return f"a {type(value).__name__.strip('_').lower()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from alexnet import checks
@@ -76,8 +77,8 @@ def assign(model: Any, arrays: Arrays, *, sum_channels: bool) -> list[str]:
 def _cast(array: np.ndarray, weight: Any) -> np.ndarray:
     """Return the array as the model will hold it; too large becomes infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        wide = weight.dtype in ("float32", "float64", "float16")
-        return np.asarray(array, weight.dtype if wide else "float32")
+        # NumPy has no bfloat16 of its own.
+        return np.asarray(array, getattr(ml_dtypes, weight.dtype, weight.dtype))
 
 
 def _other_classes(needed: list[_Shape], found: list[_Shape]) -> bool:
@@ -127,10 +128,10 @@ def _hint(model: Any, arrays: Arrays) -> str:
     fitting = [
         name
         for name, preset in type(model).presets.items()
-        if _kernels(preset["arguments"]) == [*found[:-1], found[-1][:-1]]
+        if found and _kernels(preset["arguments"]) == [*found[:-1], found[-1][:-1]]
     ]
     if fitting:
-        return f"Preset {' or '.join(map(repr, fitting))} fits this file"
+        return f"By its shapes, preset {' or '.join(map(repr, fitting))} fits this file"
     kernels = ", ".join(f"{name} {a[0].shape}" for name, a in arrays.items() if a)
     return f"No preset has this file's kernels: {kernels[:600]}"
 

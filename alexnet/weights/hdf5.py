@@ -11,6 +11,7 @@ Reference: HDF5 File Format Specification, version 3.0.
 
 from __future__ import annotations
 
+import bisect
 import math
 import struct
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from alexnet.weights.errors import WeightsError, shown
 START = b"\x89HDF\r\n\x1a\n"
 # An AlexNet has some two hundred objects; each costs a few steps.
 MOST_STEPS = 200_000
+LONGEST_TEXT = 1000
 
 _DATASPACE, _DATATYPE, _EXTERNAL, _LAYOUT = 0x01, 0x03, 0x07, 0x08
 _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 0x0B, 0x0C, 0x10, 0x11
@@ -50,7 +52,7 @@ class Hdf5:
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
         self._steps = 0
-        self._read: list[tuple[int, int]] = []
+        self._read: list[tuple[int, int]] = []  # Start and end, sorted.
         start = self._at(0, 96)
         version, sizes = start[8], bytes(start[13:15])
         if version not in (0, 1) or sizes != b"\x08\x08":
@@ -131,9 +133,12 @@ class Hdf5:
         else:
             start, length = self._unpack("<QQ", layout[2:])
             raw = self._at(start, length)
-            if any(a < start + length and start < a + b for a, b in self._read):
+            place = bisect.bisect(self._read, (start, start + length))
+            if (place > 0 and self._read[place - 1][1] > start) or (
+                place < len(self._read) and self._read[place][0] < start + length
+            ):
                 raise WeightsError("its HDF5 arrays overlap")
-            self._read.append((start, length))
+            self._read.insert(place, (start, start + length))
         if len(raw) != size or size == 0:
             raise WeightsError(
                 f"its HDF5 array of shape {shape} should have {size} bytes, but has "
@@ -147,7 +152,9 @@ class Hdf5:
     def _at(self, address: int, size: int) -> memoryview:
         self._steps += 1
         if self._steps > MOST_STEPS:
-            raise WeightsError("its HDF5 structure has no end")
+            raise WeightsError(
+                "its HDF5 structure has no end, or far more objects than weights need"
+            )
         if address + size > len(self._data):
             raise WeightsError(
                 "its HDF5 structure points beyond the file, which may be cut off"
@@ -241,10 +248,12 @@ class Hdf5:
     def _text(self, datatype: memoryview, value: memoryview) -> str:
         kind, bits, size = self._unpack("<BBxxI", datatype)
         if kind & 15 == _STRING:
-            return _decoded(bytes(value[:size]).rstrip(b"\0 "))
+            return _decoded(bytes(value[: min(size, LONGEST_TEXT)]).rstrip(b"\0 "))
         if kind & 15 != _VARIABLE or bits & 15 != 1:
             raise WeightsError("its HDF5 attributes hold no text")
         length, heap, wanted = self._unpack("<IQI", value)
+        if length > LONGEST_TEXT:
+            raise WeightsError(f"its HDF5 attributes hold a text of {length} bytes")
         block = self._block(heap, b"GCOL", 16)
         (size,) = self._unpack("<Q", block[8:])
         position, end = heap + 16, heap + size

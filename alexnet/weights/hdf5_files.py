@@ -23,6 +23,11 @@ def read(data: bytes) -> Source | Arrays:
         return _caffe(file, members["data"])
     if "layers" in members:
         return _keras(file, members["layers"])
+    if "model_weights" in members:
+        raise WeightsError(
+            "it is a model of Keras 2 (or Keras 3's older .h5); load it there and save "
+            "it as .keras"
+        )
     raise WeightsError(
         "it has neither the group 'layers' of Keras 3 nor Caffe's 'data'; it has "
         f"{', '.join(map(shown, sorted(members)[:5])) or 'none'}"

@@ -106,9 +106,15 @@ def to_keras(source: Source, model: Any, channel_order: str | None) -> Arrays:
                 "--channel-order)"
             )
         if order == "bgr":
-            first[0] = first[0][:, :, ::-1, :]
+            turn_around(first)
     _compare_normalizations(source, model)
     return arrays
+
+
+def turn_around(first: list[np.ndarray]) -> None:
+    """Exchange red and blue in the kernel of the first layer's arrays."""
+    if first and first[0].ndim == 4 and first[0].shape[2] == 3:
+        first[0] = first[0][:, :, ::-1, :]
 
 
 def _kernel(given: LayerWeights, layout: str) -> np.ndarray:

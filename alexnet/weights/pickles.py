@@ -21,6 +21,11 @@ from alexnet.weights.errors import WeightsError, shown
 
 # AlexNet's files have some 400; one with an optimizer's state, thousands.
 MOST_OPERATIONS = 200_000
+# What functions may be given in all, in bytes per byte of the file. What the file
+# keeps and gives again and again would multiply. An item counts as so many bytes.
+MOST_GIVEN = 4
+_ITEM = 16
+_SLACK = 1 << 20
 # torch begins its files with a number of 80 bits.
 LARGEST_INT = 1 << 127
 
@@ -36,6 +41,10 @@ _LITERALS = frozenset(
     ]
 )
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class ForeignPickleError(WeightsError):
+    """The pickle may be sound, but holds more than tensors and plain containers."""
 
 
 class Global:
@@ -72,9 +81,11 @@ def read_pickle(
         are decoded as Latin-1.
 
     Raises:
-        WeightsError: The pickle is cut off or damaged, or holds anything else.
+        WeightsError: The pickle is cut off or damaged.
+        ForeignPickleError: It holds anything else.
     """
-    machine = _Machine(functions, persistent)
+    size = stream.getbuffer().nbytes
+    machine = _Machine(functions, persistent, MOST_GIVEN * size + _SLACK)
     try:
         with warnings.catch_warnings():
             # pickletools', about escapes in texts.
@@ -104,8 +115,12 @@ class _Machine:
     """The stack, the marks in it and the memo."""
 
     def __init__(
-        self, functions: Functions, persistent: Callable[[Any], Any] | None
+        self,
+        functions: Functions,
+        persistent: Callable[[Any], Any] | None,
+        allowance: int,
     ) -> None:
+        self._allowance = allowance
         self._functions = functions
         self._persistent = persistent
         self._stack: list[Any] = []
@@ -160,18 +175,34 @@ class _Machine:
             stack.append(self._find(f"{module} {attribute}"))
         elif name == "REDUCE":
             arguments, function = _expect(self._pop(), tuple), self._pop()
+            self._charge(arguments)
             stack.append(_expect(function, Global).function(*arguments))
         elif name == "BUILD":
             state = self._pop()
             # An OrderedDict's attributes, torch's versions, are left aside.
             if not isinstance(stack[-1], dict):
+                self._charge(state)
                 _expect(stack[-1], Stateful).set_state(state)
         elif name == "BINPERSID" and self._persistent is not None:
             stack.append(self._persistent(self._pop()))
         else:
-            raise WeightsError(
+            raise ForeignPickleError(
                 f"its pickle does more than hold tensors and plain containers "
                 f"({name}); it was not executed"
+            )
+
+    def _charge(self, given: Any) -> None:
+        """Count what a function is given: texts, and items down to the second level."""
+        items = given if isinstance(given, tuple | list) else (given,)
+        self._allowance -= _ITEM * len(items)
+        for item in items:
+            if isinstance(item, str | bytes):
+                self._allowance -= len(item)
+            elif isinstance(item, tuple | list | dict):
+                self._allowance -= _ITEM * len(item)
+        if self._allowance < 0:
+            raise WeightsError(
+                "its pickle uses its parts again and again, far more than weights need"
             )
 
     def _pop(self) -> Any:
@@ -183,7 +214,7 @@ class _Machine:
 
     def _find(self, name: str) -> Global:
         if name not in self._functions:
-            raise WeightsError(
+            raise ForeignPickleError(
                 f"its pickle refers to {shown(name.replace(' ', '.', 1))}, which is "
                 "neither a tensor nor a plain container; it was not executed"
             )
@@ -206,7 +237,10 @@ def _dict(items: list[Any]) -> dict[Any, Any]:
 
 def _expect(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"{shown(value)} is out of place")
+        raise ForeignPickleError(
+            f"its pickle is damaged, or holds more than tensors and plain containers "
+            f"({shown(value)} is out of place)"
+        )
     return value
 
 

@@ -13,8 +13,9 @@ from alexnet.weights.errors import WeightsError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTHS = {FIXED64: 8, FIXED32: 4}
-# A net of Caffe has dozens of layers, and each packs its numbers into one field.
-MOST_FIELDS = 10_000
+# In all of a file. A net of Caffe has dozens of layers, and each packs its numbers
+# into one field.
+MOST_FIELDS = 50_000
 
 
 class Field(NamedTuple):
@@ -29,40 +30,48 @@ class Field(NamedTuple):
     content: memoryview
 
 
-def fields(message: memoryview) -> Iterator[Field]:
-    """Yield the fields of a message in their order.
+class Reader:
+    """Reads the messages of one file, of `MOST_FIELDS` fields at most."""
 
-    Raises:
-        WeightsError: A field reaches beyond the message, or is of a kind that
-            Caffe's messages do not have.
-    """
-    position = 0
-    empty = message[:0]
-    for _ in range(MOST_FIELDS):
-        if position == len(message):
-            return
-        key, position = _varint(message, position)
-        number, kind = key >> 3, key & 7
-        if number == 0:
-            raise WeightsError("its protobuf message has a field 0")
-        if kind == VARINT:
-            value, position = _varint(message, position)
-            yield Field(number, kind, value, empty)
-            continue
-        if kind == BYTES:
-            length, position = _varint(message, position)
-        elif kind in _WIDTHS:
-            length = _WIDTHS[kind]
-        else:
-            raise WeightsError(f"its protobuf message has a field of wire type {kind}")
-        if length > len(message) - position:
-            raise WeightsError(
-                f"its protobuf field {number} announces {length} bytes where "
-                f"{len(message) - position} are left; the file may be cut off"
-            )
-        yield Field(number, kind, 0, message[position : position + length])
-        position += length
-    raise WeightsError(f"its protobuf message has more than {MOST_FIELDS} fields")
+    def __init__(self) -> None:
+        self._left = MOST_FIELDS
+
+    def fields(self, message: memoryview) -> Iterator[Field]:
+        """Yield the fields of a message in their order.
+
+        Raises:
+            WeightsError: A field reaches beyond the message, or is of a kind that
+                Caffe's messages do not have; or the file has too many.
+        """
+        position = 0
+        empty = message[:0]
+        while position < len(message):
+            self._left -= 1
+            if self._left < 0:
+                raise WeightsError(f"it has more than {MOST_FIELDS} protobuf fields")
+            key, position = _varint(message, position)
+            number, kind = key >> 3, key & 7
+            if number == 0:
+                raise WeightsError("its protobuf message has a field 0")
+            if kind == VARINT:
+                value, position = _varint(message, position)
+                yield Field(number, kind, value, empty)
+                continue
+            if kind == BYTES:
+                length, position = _varint(message, position)
+            elif kind in _WIDTHS:
+                length = _WIDTHS[kind]
+            else:
+                raise WeightsError(
+                    f"its protobuf message has a field of wire type {kind}"
+                )
+            if length > len(message) - position:
+                raise WeightsError(
+                    f"its protobuf field {number} announces {length} bytes where "
+                    f"{len(message) - position} are left; the file may be cut off"
+                )
+            yield Field(number, kind, 0, message[position : position + length])
+            position += length
 
 
 def varints(content: memoryview) -> Iterator[int]:

@@ -20,7 +20,7 @@ import numpy as np
 from alexnet.weights.archives import Archive
 from alexnet.weights.errors import WeightsError, shown
 from alexnet.weights.layout import LayerWeights, Source
-from alexnet.weights.pickles import make_dict, read_pickle
+from alexnet.weights.pickles import ForeignPickleError, make_dict, read_pickle
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_START = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little")
@@ -40,6 +40,14 @@ _DTYPES = {
     "BoolStorage": "?",
 }
 _FLOATS = ("FloatStorage", "DoubleStorage", "HalfStorage", "BFloat16Storage")
+
+_ADVICE = "save model.state_dict() alone, with torch.save"
+# Under which checkpoints keep it.
+_STATE_NAMES = ("state_dict", "model_state_dict", "model")
+_TORCHVISION_LAYERS = [
+    *(f"features.{number}" for number in (0, 3, 6, 8, 10)),
+    *(f"classifier.{number}" for number in (1, 4, 6)),
+]
 
 # A storage's bytes, by its key.
 _Contents = Callable[[str], bytes | memoryview]
@@ -72,7 +80,10 @@ def read_zip(archive: Archive) -> Source:
     """Read the zip format, PyTorch's since 1.6."""
     pickles = [name for name in archive.names if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise WeightsError("its archive should hold one data.pkl, as torch.save writes")
+        raise WeightsError(
+            "its archive should hold one data.pkl, as torch.save writes, or Keras' "
+            f"model.weights.h5; it has {', '.join(map(shown, archive.names[:5]))}"
+        )
     prefix = pickles[0].removesuffix("data.pkl")
     order = b"little"
     if prefix + "byteorder" in archive.names:
@@ -81,7 +92,7 @@ def read_zip(archive: Archive) -> Source:
     if endian is None:
         raise WeightsError(f"its byte order is {shown(order)}")
     stream = io.BytesIO(archive.read(pickles[0]))
-    state = read_pickle(stream, _FUNCTIONS, _storage)
+    state = _read_state(stream, _storage)
     if stream.read(1):
         raise WeightsError("its pickle ends before data.pkl does")
     contents = functools.cache(lambda key: archive.read(f"{prefix}data/{key}"))
@@ -104,7 +115,7 @@ def read_legacy(data: bytes) -> Source:
             raise WeightsError(f"its storage {shown(storage.key)} is described twice")
         return storage
 
-    state = read_pickle(stream, _FUNCTIONS, found)
+    state = _read_state(stream, found)
     keys = read_pickle(stream, {})
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
         raise WeightsError("its list of storages does not match its tensors")
@@ -129,20 +140,25 @@ def read_legacy(data: bytes) -> Source:
     return _source(state, contents.__getitem__, endian)
 
 
+def _read_state(stream: io.BytesIO, storage: Callable[[Any], _Storage]) -> Any:
+    try:
+        return read_pickle(stream, _FUNCTIONS, storage)
+    except ForeignPickleError as error:
+        raise WeightsError(f"{error}; {_ADVICE}") from error
+
+
 def _source(state: Any, contents: _Contents, endian: str) -> Source:
     """Pair the weights and biases of a `state_dict`, in its order.
 
-    A checkpoint that holds the `state_dict` under "state_dict" or "model" works
-    too; its other entries are left aside.
+    A checkpoint that holds the `state_dict` under one of the usual names works too;
+    its other entries are left aside.
     """
-    for name in ("state_dict", "model"):
+    for name in _STATE_NAMES:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
     if not isinstance(state, dict) or not state:
-        raise WeightsError(
-            f"it holds {shown(state)} instead of a dict of tensors; save "
-            "model.state_dict()"
-        )
+        found = shown(state) if state else f"an empty {type(state).__name__}"
+        raise WeightsError(f"it holds {found} instead of a dict of tensors; {_ADVICE}")
     arrays: dict[str, dict[str, np.ndarray]] = {}
     used: Counter[str] = Counter()
     for name, tensor in state.items():
@@ -150,7 +166,7 @@ def _source(state: Any, contents: _Contents, endian: str) -> Source:
         if match is None or not isinstance(tensor, _Tensor):
             raise WeightsError(
                 f"its entry {shown(name)} is {shown(tensor)}, not a layer's weight "
-                "or bias"
+                f"or bias; {_ADVICE}"
             )
         used[tensor.storage.key] += math.prod(tensor.shape)
         if used[tensor.storage.key] > tensor.storage.length:
@@ -166,7 +182,10 @@ def _source(state: Any, contents: _Contents, endian: str) -> Source:
         if "weight" not in pair:
             raise WeightsError(f"its layer {shown(name)} has a bias, but no weight")
         layers.append(LayerWeights(name, pair["weight"], pair.get("bias")))
-    return Source("PyTorch", layers, "OIHW", channels_first=True)
+    # torchvision's own net normalizes nowhere; of others the file does not tell.
+    is_torchvision = [layer.name for layer in layers] == _TORCHVISION_LAYERS
+    lrn = () if is_torchvision else None
+    return Source("PyTorch", layers, "OIHW", channels_first=True, lrn=lrn)
 
 
 def _array(
@@ -216,8 +235,13 @@ def _storage(reference: Any) -> _Storage:
     return _Storage(name, str(key), _size(length))
 
 
-def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
+def _rebuild(
+    storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
+) -> _Tensor:
     """Stand in for `torch._utils._rebuild_tensor_v2`."""
+    # Whether gradients are needed, hooks, and metadata: that it is to be negated.
+    if len(rest) > 3 or (len(rest) == 3 and rest[2]):
+        raise ValueError("a tensor is more than its numbers")
     if not isinstance(storage, _Storage):
         raise TypeError("a tensor has no storage")
     if len(shape) != len(strides) or len(shape) > 8:
