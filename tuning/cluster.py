@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from tuning.progress import Progress
+from tuning.ray_token import private_token
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store import Store
 
@@ -170,6 +171,8 @@ def run_on_ray(
 def local_ray(data_bytes: int = 0) -> Iterator[Any]:
     """Start Ray on the loopback address; stop it and remove its files at the end.
 
+    It takes only those who have its token, made for this search.
+
     Args:
         data_bytes: What its store has to hold at least.
 
@@ -186,25 +189,31 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
     # Ray's sockets need a short path.
     folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
     try:
-        with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
-            ray.init(
-                address="local",  # Whatever RAY_ADDRESS says.
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                num_cpus=num_cores(),
-                object_store_memory=2 * data_bytes + SPARE_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
-            )
-        try:
-            yield ray
-        except ray.exceptions.RayError as error:
-            raise WorkerError(f"The search could not go on: {error}") from error
+        with private_token(Path(folder, "token")):
+            try:
+                _start_ray(ray, data_bytes, folder)
+                yield ray
+            except ray.exceptions.RayError as error:
+                raise WorkerError(f"The search could not go on: {error}") from error
+            finally:
+                with _own_handler(signal.SIGINT, signal.SIG_IGN):  # A second Ctrl-C.
+                    _stop_ray(ray)
     finally:
-        with _own_handler(signal.SIGINT, signal.SIG_IGN):  # A second Ctrl-C waits.
-            _stop_ray(ray)
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(ray: Any, data_bytes: int, folder: str) -> None:
+    with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
+        ray.init(
+            address="local",  # Whatever RAY_ADDRESS says.
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            num_cpus=num_cores(),
+            object_store_memory=2 * data_bytes + SPARE_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
 
 
 @contextlib.contextmanager
