@@ -83,6 +83,11 @@ def ten_views(images: Any, size: Any) -> Iterator[Any]:
 
 def _checked_size(images: Any, size: Any) -> checks.Pair:
     height, width = checks.check_pair("size", size)
+    if getattr(images.shape, "rank", 0) is None or None in images.shape[-3:-1]:
+        raise ValueError(
+            "images must have a known height and width; received shape "
+            f"{images.shape}. Set it, as with tf.ensure_shape or set_shape."
+        )
     if len(images.shape) < 3 or images.shape[-3] < height or images.shape[-2] < width:
         raise ValueError(
             "images must have shape (..., height, width, channels) with at least "

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from alexnet.checks import Pair
+from alexnet.colors import to_8_bit
 
 # What file managers leave behind; names that start with "." are ignored too.
 IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
-LARGEST_16_BIT = 65535
 
 
 class DataError(ValueError):
@@ -229,30 +229,9 @@ def _decode(file: Path, mode: str, image_size: Pair | None) -> np.ndarray:
     """Return (height, width, channels) uint8 with the channels of `mode`."""
     with _opened(file) as opened:
         opened.load()
-        image = _to_8_bit(ImageOps.exif_transpose(opened), mode)
+        image = to_8_bit(ImageOps.exif_transpose(opened), mode)
     pixels = np.asarray(image if image_size is None else fit(image, image_size))
     return pixels.reshape(*pixels.shape[:2], len(mode))
-
-
-def _to_8_bit(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > LARGEST_16_BIT:
-            raise ValueError(
-                f"its values range from {values.min()} to {values.max()}, outside "
-                f"the 16-bit range 0..{LARGEST_16_BIT}"
-            )
-        values[values == image.info.get("transparency", -1)] = LARGEST_16_BIT
-        # Pillow's own conversion clips at 255.
-        scaled = np.rint(values * (255 / LARGEST_16_BIT)).astype(np.uint8)
-        return Image.fromarray(scaled).convert(mode)
-    if image.mode == "F":
-        raise ValueError("its pixels are floats; save it with 8 or 16 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert(mode)
 
 
 def _load_arrays(file: Path) -> dict[str, np.ndarray]:

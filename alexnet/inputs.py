@@ -19,9 +19,10 @@ def check_channel_values(
         values = tuple(checks.check_float(name, item, above=above) for item in value)
     except (TypeError, ValueError):
         values = ()
-    if len(values) != channels or not isinstance(value, (list, tuple)):
+    if len(values) != channels:
         raise ValueError(
-            f"{name} must hold one number for each of the {channels} channel(s) of "
+            f"{name} must be a tuple of one number for each of the {channels} "
+            "channel(s) of "
             f"image_shape{'' if above is None else f', greater than {above:g}'}; "
             f"received {name}={value!r}. Pass as many, or None; the presets' own "
             "preprocessing is for RGB."

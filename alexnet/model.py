@@ -293,8 +293,9 @@ class AlexNet(keras.Model):
             preset: Its name.
             weights: Path of a weight file (see `alexnet.weights`), "imagenet" for
                 those published with the preset, or None.
-            sha256, channel_order, sum_channels: Of the weight file, as of
+            sha256, channel_order: Of a weight file of your own, as of
                 `alexnet.weights.load_weights`.
+            sum_channels: Likewise, of any weights.
             include_preprocessing: Whether the model itself brings RGB pixels of 0
                 to 255 into the range that the network expects, as
                 `alexnet.preprocessing.preprocess_input` does.
@@ -305,7 +306,7 @@ class AlexNet(keras.Model):
                 preprocessing was published.
             TypeError: There is no such argument.
         """
-        if preset not in cls.presets:
+        if not isinstance(preset, str) or preset not in cls.presets:
             raise ValueError(checks.unknown("preset", preset, cls.presets))
         checks.check_bool("include_preprocessing", include_preprocessing)
         options = {
@@ -313,11 +314,12 @@ class AlexNet(keras.Model):
             "channel_order": channel_order,
             "sum_channels": sum_channels,
         }
-        if weights is None and any(options.values()):
-            raise ValueError(
-                f"{', '.join(options)} are of the weight file; received weights=None. "
-                "Pass its path as weights."
-            )
+        for name, value in options.items():
+            if weights is None and value:
+                raise ValueError(
+                    f"{name} is of a weight file; received {name}={value!r} without "
+                    "weights. Pass its path as weights."
+                )
         arguments = copy.deepcopy(cls.presets[preset]["arguments"])
         if include_preprocessing:
             arguments |= pixel_arguments(preset, cls.presets)
@@ -368,6 +370,11 @@ class AlexNet(keras.Model):
 
         It shares its layers, and so its weights, with this one.
 
+        "fc6" and "fc7" are what the dense layers give before their activations,
+        which are "relu6" and "relu7"; Caffe's blobs of these names are the latter.
+        Where a network pools before it activates (`net145`), "relu1" has the pool's
+        size.
+
         Args:
             names: One of `taps`, such as "relu3"; or several, which are computed in
                 one pass.
@@ -376,9 +383,14 @@ class AlexNet(keras.Model):
             A model whose output is that of the layer, or a dict of outputs by name.
 
         Raises:
-            ValueError: There is no such tap.
+            TypeError, ValueError: There is no such tap.
         """
         taps = self.taps
+        if not isinstance(names, str | list | tuple):
+            raise TypeError(
+                "names must be the name of a tap or a list of them; received "
+                f"names={names!r}."
+            )
         wanted = [names] if isinstance(names, str) else list(names)
         for name in wanted:
             if name not in taps:
@@ -411,6 +423,7 @@ class AlexNet(keras.Model):
         Raises:
             ValueError: The images are of another shape or too small.
         """
+        checks.check_int("batch_size", batch_size, 1)
         images = np.asarray(images)
         channels = self.image_shape[2]
         if images.ndim != 4 or images.shape[3] != channels or not len(images):
@@ -422,7 +435,8 @@ class AlexNet(keras.Model):
         for view in ten_views(images, self.image_shape[:2]):
             outputs = self.predict(view, batch_size=batch_size, verbose=0)
             if self.classifier_activation is None:
-                outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
+                logits = outputs.astype("float32")
+                outputs = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
             total += outputs
         return (total / 10).astype("float32")
 

@@ -43,7 +43,7 @@ class CeilPooling2D(keras.layers.Layer):
             range, or the input has no height and width, or leaves no window.
 
     Reference: cuda-convnet2, layer.py, PoolLayerParser, and
-        cudaconv3/src/conv_util.cu, kLocalPool; Caffe,
+        cudaconv3/include/conv_util.cuh, kLocalPool; Caffe,
         src/caffe/layers/pooling_layer.cpp, Reshape and Forward_cpu.
     """
 

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet import checks
+from alexnet.colors import to_8_bit
 from alexnet.crops import center_crop, resized, ten_views
 from alexnet.downloads import fetch
 from alexnet.presets import PRESETS
@@ -87,7 +88,13 @@ def pixel_arguments(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str,
     }
 
 
-def preprocess_input(images: Any, preset: str, *, mean: Any = None) -> Any:
+def preprocess_input(
+    images: Any,
+    preset: str,
+    *,
+    mean: Any = None,
+    presets: dict[str, Any] = PRESETS,
+) -> Any:
     """Bring RGB pixels of 0 to 255 into the range that a preset's network expects.
 
         (images * scale - mean) / std
@@ -101,21 +108,30 @@ def preprocess_input(images: Any, preset: str, *, mean: Any = None) -> Any:
         mean: Instead of the preset's mean, in RGB order: 3 numbers, or the mean
             image, (height, width, 3), of which the middle is taken if it is larger
             than the images. `alexnet.weights.read_mean` reads Caffe's.
+        presets: The rows to look the preset up in; those of a subclass, for instance.
 
     Returns:
         float32 of the same shape; an array of NumPy, or a tensor if `images` is one.
 
     Raises:
-        ValueError: There is no such preset or preprocessing, or a shape is wrong.
+        TypeError, ValueError: There is no such preset or preprocessing, or a shape is
+            wrong.
     """
-    how = setting(preset)
+    how = setting(preset, presets)
     is_array = isinstance(images, (np.ndarray, list, tuple, Image.Image))
+    if not is_array and not hasattr(images, "shape"):
+        raise TypeError(
+            f"images must be an array or a tensor; received {images!r}. Open files "
+            "with PIL.Image.open, and see resize_and_crop."
+        )
     pixels = np.asarray(images) if is_array else images
-    shape = tuple(pixels.shape)
+    known = getattr(pixels.shape, "rank", 0) is not None  # Unknown in tf.data.
+    shape = tuple(pixels.shape) if known else ()
     if len(shape) < 3 or shape[-1] != 3:
         raise ValueError(
-            "images must have shape (..., height, width, 3); received "
-            f"{shape}. Repeat gray images three times along the last axis."
+            "images must be RGB, of shape (..., height, width, 3); received "
+            f"{shape if known else 'an unknown shape'}. Convert others to RGB; gray "
+            "images, for instance, by repeating the last axis three times."
         )
     if is_array:
         _warn_of_unit_range(pixels)
@@ -157,7 +173,11 @@ def _fitting_mean(mean: Any, shape: tuple[Any, ...]) -> np.ndarray:
 
 
 def resize_and_crop(
-    images: Iterable[Any], preset: str, *, use_margin: bool = False
+    images: Iterable[Any],
+    preset: str,
+    *,
+    use_margin: bool = False,
+    presets: dict[str, Any] = PRESETS,
 ) -> np.ndarray:
     """Resize images and cut out their middle, as a preset's network was tested.
 
@@ -165,11 +185,11 @@ def resize_and_crop(
     square in the middle, resized.
 
     Args:
-        images: RGB images, each (height, width, 3) of bytes or a `PIL.Image`, of any
-            sizes.
+        images: Each (height, width, 3) of bytes, RGB, or a `PIL.Image`, of any sizes.
         preset: Name of the preset.
         use_margin: Leave the margin around the middle, of which
             `AlexNet.predict_ten_views` takes the corners (256 instead of 224).
+        presets: The rows to look the preset up in; those of a subclass, for instance.
 
     Returns:
         (number of images, height, width, 3) bytes.
@@ -178,12 +198,16 @@ def resize_and_crop(
         TypeError, ValueError: There is no such preset or preprocessing, or an image is
             none.
     """
-    how = setting(preset)
-    size = checks.check_pair(
-        "image_shape", PRESETS[preset]["arguments"]["image_shape"][:2]
-    )
+    how = setting(preset, presets)
+    shape = presets[preset]["arguments"]["image_shape"]
+    size = checks.check_pair("image_shape", tuple(shape[:2]))
     resize = how["resize"] or size[0]
     cut = checks.check_pair("resize", resize) if use_margin else size
+    if isinstance(images, Image.Image) or getattr(images, "ndim", 4) == 3:
+        raise TypeError(
+            "images must be a list of images, or an array of them; received one. "
+            "Pass [image]."
+        )
     batch = [
         center_crop(np.asarray(resized(_rgb(image, number), resize)), cut)
         for number, image in enumerate(images)
@@ -195,13 +219,21 @@ def resize_and_crop(
 
 def _rgb(image: Any, number: int) -> Image.Image:
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        try:
+            return to_8_bit(image, "RGB")
+        except ValueError as error:
+            raise ValueError(f"Image {number} cannot be used: {error}.") from error
     array = np.asarray(image)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+    if (
+        array.ndim != 3
+        or array.shape[2] != 3
+        or array.dtype != np.uint8
+        or not array.size
+    ):
         raise ValueError(
             "Each image must be a PIL.Image or bytes of shape (height, width, 3); "
             f"received {array.dtype} of shape {array.shape} as image {number}. Convert "
-            'with images.astype("uint8"), or PIL.Image.open(path).'
+            'with image.astype("uint8"), or PIL.Image.open(path).'
         )
     return Image.fromarray(array)
 
@@ -227,7 +259,7 @@ def decode_predictions(
         ValueError: The predictions have another shape than the classes ask for.
         DownloadError: The list of ImageNet's classes cannot be downloaded.
     """
-    scores = np.asarray(keras.ops.convert_to_numpy(predictions))
+    scores = np.asarray(keras.ops.convert_to_numpy(predictions), "float64")
     checks.check_int("top", top, 1)
     count = 1000 if class_names is None else len(class_names)
     if scores.ndim != 2 or scores.shape[1] != count:

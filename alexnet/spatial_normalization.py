@@ -49,7 +49,7 @@ class SpatialResponseNormalization(keras.layers.Layer):
         TypeError, ValueError: An argument is of the wrong kind or outside its
             range, or the input has no height and width.
 
-    Reference: cuda-convnet2, cudaconv3/src/conv_util.cu, kRNorm_fewfilts, and
+    Reference: cuda-convnet2, cudaconv3/src/conv_util.cu, kCNorm_fewfilter, and
         layer.py, line 1331; Caffe, src/caffe/layers/lrn_layer.cpp, lines 38-58.
     """
 

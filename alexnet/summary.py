@@ -16,6 +16,12 @@ from alexnet.tables import table
 
 # Of a layer's configuration: what its name, output or kernel say already.
 _LEFT_OUT = {"name", "dtype", "batch_shape", "filters", "kernel_size", "units"}
+# Of what distinguishes a kind of layer: what its name says, and what all have.
+_NO_ARGUMENTS = {
+    *("output", "parameters", "kind", "kernel", "data_format", "trainable"),
+    *("activation", "use_bias", "kernel_initializer", "bias_initializer"),
+    "dilation_rate",
+}
 _ABSENT = "-"
 
 
@@ -51,9 +57,9 @@ def comparison(preset: str, other: str) -> str:
 def differences(preset: str, other: str) -> list[tuple[str, str, Any, Any]]:
     """Return (layer, what, value in `preset`, value in `other`) where they differ.
 
-    A layer that one of them lacks has the "output" and "parameters" of the other
-    and "-"; layers of two kinds differ in "kind" and in what both have. The order of
-    the layers that bear one number is given as "order".
+    A layer that one of them lacks has the "output", "parameters" and "kind" of the
+    other and "-"; kinds that differ are given with the arguments that only one of
+    them has. The order of the layers that bear one number is given as "order".
     """
     ours, theirs = _layer_facts(preset), _layer_facts(other)
     rows: list[tuple[str, str, Any, Any]] = []
@@ -61,7 +67,9 @@ def differences(preset: str, other: str) -> list[tuple[str, str, Any, Any]]:
         here, there = ours.get(name, {}), theirs.get(name, {})
         names = [what for what in here if what in there]
         if not here or not there:
-            names = ["output", "parameters"]
+            names = ["output", "parameters", "kind"]
+        if here.get("kind") != there.get("kind"):
+            here, there = _with_arguments(here, there), _with_arguments(there, here)
         rows += [
             (name, what, here.get(what, _ABSENT), there.get(what, _ABSENT))
             for what in names
@@ -118,6 +126,19 @@ def _layer_facts(preset: str) -> dict[str, dict[str, Any]]:
         }
         for layer, shape in _layers(preset)
     }
+
+
+def _with_arguments(facts: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Put the arguments that another layer does not have into a layer's kind."""
+    if not facts:
+        return facts
+    arguments = [
+        f"{name}={_text(value)}"
+        for name, value in facts.items()
+        if name not in _NO_ARGUMENTS | other.keys() and value is not None
+    ]
+    shown = f"({', '.join(arguments)})" if arguments else ""
+    return {**facts, "kind": facts["kind"] + shown}
 
 
 def _order(layers: list[str]) -> dict[str, list[str]]:

@@ -29,7 +29,7 @@ RANKS = {
         ["ablations"],
         ["hyperparameters"],
         ["downloads"],
-        ["crops", "inputs"],
+        ["colors", "crops", "inputs"],
         ["preprocessing"],
         ["weights.errors"],
         ["weights.files"],

@@ -202,6 +202,8 @@ def test_unknown_tap_is_refused():
         small().tap(["relu1", "relu9"])
     with pytest.raises(ValueError, match="at least one tap; received none"):
         small().tap([])
+    with pytest.raises(TypeError, match="received names=None"):
+        small().tap(None)
 
 
 def test_resizes_and_rescales_inside():
@@ -257,9 +259,32 @@ def test_ten_views_are_averaged_over_softmax(activation):
 @pytest.mark.parametrize("shape", [(16, 16, 3), (2, 16, 16, 1), (0, 16, 16, 3)])
 def test_ten_views_need_a_batch_of_images(shape):
     """What is no batch of the model's channels is refused with its shape."""
-    match = f"channels|must have shape .*received {re.escape(str(shape))}"
+    match = f"must have shape .number of images.*received {re.escape(str(shape))}"
     with pytest.raises(ValueError, match=match):
         small().predict_ten_views(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
+def test_ten_views_sum_to_one_at_half_precision(dtype):
+    """The softmax of logits is computed in float32 whatever the policy."""
+    model = small(classifier_activation=None, dtype=dtype)
+    found = model.predict_ten_views(100 * images(4, 18, 18, 3))
+    # Ten roundings to float32.
+    np.testing.assert_allclose(found.sum(1), 1, atol=2e-6)
+
+
+def test_ten_views_come_in_batches():
+    """No more views than `batch_size` go through the network at once."""
+    model = small()
+    seen = []
+    model.make_predict_function()
+    step = model.predict_step
+    model.predict_step = lambda data: (seen.append(len(data)), step(data))[1]
+    model.compile(run_eagerly=True)
+    model.predict_ten_views(images(5, 16, 16, 3), batch_size=2)
+    assert seen == [2, 2, 1] * 10
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        model.predict_ten_views(images(5, 16, 16, 3), batch_size=0)
 
 
 def test_ten_views_of_too_small_images_are_refused():

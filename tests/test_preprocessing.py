@@ -114,6 +114,24 @@ def test_other_images_are_refused(shape):
         preprocess_input(np.zeros(shape, "uint8"), "caffe")
 
 
+def test_what_is_no_array_is_refused():
+    """Names of files, one image for many, and unknown shapes are told apart."""
+    with pytest.raises(TypeError, match=r"received 'cat.jpg'. Open files with PIL"):
+        preprocess_input("cat.jpg", "caffe")
+    for one in (photos(40, 40, 3), Image.fromarray(photos(40, 40, 3))):
+        with pytest.raises(TypeError, match=r"received one. Pass \[image\]"):
+            resize_and_crop(one, "caffe")
+
+    def unknown(shape, function):
+        specification = tf.TensorSpec(shape, "float32")
+        tf.function(function).get_concrete_function(specification)
+
+    with pytest.raises(ValueError, match="received an unknown shape"):
+        unknown(None, lambda x: preprocess_input(x, "caffe"))
+    with pytest.raises(ValueError, match="must have a known height and width"):
+        unknown((None, None, None, 3), lambda x: center_crop(x, 4))
+
+
 def test_presets_without_preprocessing_are_refused():
     """An unknown preset, and one whose preprocessing nobody published, say so."""
     with pytest.raises(ValueError, match=r"no preset 'cafe'\. Did you mean 'caffe"):
@@ -176,7 +194,12 @@ def test_weights_keep_their_preprocessing(tmp_path):
 
 def test_resizes_as_torchvision_does():
     """The shorter side becomes 256, the longer is rounded down, the middle is cut."""
-    photo = photos(100, 333, 3)
+    photo = photos(100, 333, 3)  # 852.48 pixels wide; the next has 256.89.
+    assert resize_and_crop([photos(277, 276, 3)], "torchvision").shape[1] == 224
+    tall = photos(276, 277, 3)
+    whole = Image.fromarray(tall).resize((256, 256), Image.Resampling.BILINEAR)
+    (found,) = resize_and_crop([tall], "torchvision")
+    assert np.array_equal(found, np.asarray(whole)[16:240, 16:240])
     whole = Image.fromarray(photo).resize((852, 256), Image.Resampling.BILINEAR)
     middle = np.asarray(whole)[16:240, 314:538]
     found = resize_and_crop([photo, Image.fromarray(photo)], "torchvision")
@@ -207,11 +230,28 @@ def test_photos_of_any_size_fit_the_network(preset, shape):
     assert margin.shape == (1, side, side, 3)
 
 
-def test_gray_and_transparent_photos_become_rgb():
-    """A PIL image of another mode is turned into RGB."""
+def test_photos_of_other_modes_become_rgb():
+    """Gray is repeated, 16 bits are scaled, transparency is laid on white."""
     gray = Image.fromarray(photos(40, 40, 3)).convert("L")
     (found,) = resize_and_crop([gray], "cifar10_quick")
     assert (found == found[..., :1]).all()
+    deep = Image.fromarray(np.full((32, 32), 257 * 77, "uint16"))
+    assert deep.mode == "I;16"
+    assert (resize_and_crop([deep], "cifar10_quick") == 77).all()
+    clear = Image.new("RGBA", (32, 32), (9, 9, 9, 0))
+    assert (resize_and_crop([clear], "cifar10_quick") == 255).all()
+    with pytest.raises(ValueError, match=r"Image 1 cannot be used: its pixels are fl"):
+        resize_and_crop([gray, Image.new("F", (32, 32))], "cifar10_quick")
+
+
+def test_presets_of_a_subclass():
+    """Rows of one's own prepare images as the package's do."""
+    row = {**AlexNet.presets["caffe"], "arguments": {"image_shape": (20, 30, 3)}}
+    mine = {"mine": row}
+    (found,) = resize_and_crop([photos(300, 260, 3)], "mine", presets=mine)
+    assert found.shape == (20, 30, 3)
+    prepared = preprocess_input(found, "mine", presets=mine)
+    assert np.array_equal(prepared, preprocess_input(found, "caffe"))
 
 
 @pytest.mark.parametrize(
@@ -221,6 +261,7 @@ def test_gray_and_transparent_photos_become_rgb():
         ([np.zeros((8, 8), "uint8")], "received uint8 of shape (8, 8) as image 0"),
         (["photo.jpg"], "received <U9 of shape () as image 0"),
         ([], "at least one image; received none"),
+        ([np.zeros((0, 8, 3), "uint8")], "shape (0, 8, 3) as image 0"),
     ],
 )
 def test_what_is_no_photo_is_refused(images, match):
@@ -257,6 +298,8 @@ def test_decodes_with_names_of_ones_own():
     assert names == [[(1, "dog"), (2, "owl")], [(0, "cat"), (2, "owl")]]
     assert found[0][0][2] == pytest.approx(0.7)
     assert isinstance(found[0][0][2], float)
+    (best,) = decode_predictions(np.uint8([[0, 255, 7]]), 1, ("cat", "dog", "owl"))
+    assert best == [(1, "dog", 255.0)]
     assert len(decode_predictions(scores, class_names=("cat", "dog", "owl"))[0]) == 3
 
 

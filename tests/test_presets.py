@@ -449,3 +449,58 @@ def test_unknown_presets_are_refused(name):
     """A preset that does not exist is answered with all there are."""
     with pytest.raises(ValueError, match=f"no preset {name!r}.*There are: caffe, "):
         AlexNet.from_preset(name)
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_dropout_rates(preset):
+    """Dense layers drop half of their units; the nets for CIFAR-10 drop none."""
+    rates = [layer.rate for layer in drawn(preset).layers if "drop" in layer.name]
+    assert rates == ([] if preset.startswith("cifar10") else [0.5, 0.5])
+
+
+# Percent, one crop or as said; from the sources that the rows name.
+TOP_1_AND_5 = {
+    "paper": [40.7, 18.2, 37.5, 17.0],
+    "net145": [40.664, 18.210, 40.250, 17.994, 37.4727, 16.9987, 39.0247, 18.2953],
+    "net145_half": [39.168, 18.2287],
+    "net146": [38.990, 16.622],
+    "net147": [41.058, 18.510],
+    "net148": [42.034, 19.362],
+    "one_weird_trick": [57.45, 80.19, 59.58, 81.85],
+    "caffe": [57.1, 80.2],
+    "caffenet": [57.4, 80.4],
+    "torchvision": [56.522, 79.066],
+    "cifar10_quick": [75.0],
+    "cifar10_full": [18.0],
+}
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_published_figures(preset):
+    """Figures are those of the sources, top-1 before top-5."""
+    figures = AlexNet.presets[preset]["figures"]
+    assert list(figures.values()) == TOP_1_AND_5.get(preset, [])
+
+
+# Shorter side or size that images get, crop, order, and whether means are by pixel.
+PREPARED = {
+    **dict.fromkeys(
+        ("paper", "ungrouped", "net145", "net145_half", "net146", "net147", "net148"),
+        (256, 224, "RGB", True),
+    ),
+    "one_weird_trick": (256, 224, "RGB", True),
+    "caffe": ((256, 256), 227, "BGR", True),
+    "caffenet": ((256, 256), 227, "BGR", True),
+    "torchvision": (256, 224, "RGB", False),
+    "notebook": (None, None, "RGB", False),
+    "cifar10_quick": (None, None, "RGB", True),
+    "cifar10_full": (None, None, "RGB", True),
+}
+
+
+@pytest.mark.parametrize("preset", PREPARED)
+def test_how_images_were_prepared(preset):
+    """Sizes, channels and means are those of the sources."""
+    how = AlexNet.presets[preset]["preprocessing"]
+    found = tuple(how[name] for name in ("resize", "crop", "channels", "mean_image"))
+    assert found == PREPARED[preset]

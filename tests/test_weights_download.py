@@ -62,6 +62,7 @@ facts["kept at"] = kept.stat().st_mtime_ns
 np.save(folder / "again.npy", attempt("tiny")(images))
 facts["kept at again"] = kept.stat().st_mtime_ns
 facts["other classes"] = attempt("tiny", num_classes=3).output.shape[-1]
+facts["misfit"] = attempt("tiny", image_shape=(40, 40, 3))
 damaged = bytearray(kept.read_bytes())
 damaged[-1] ^= 1
 kept.write_bytes(damaged)
@@ -186,6 +187,11 @@ def test_new_file_is_converted_anew(run):
     assert run[2]["published anew"] == "converted"
 
 
+def test_what_does_not_fit_is_said_without_the_published_file(run):
+    """Another image size is the caller's mistake, and needs no second conversion."""
+    assert "layer 'fc3' needs kernel" in run[2]["misfit"]
+
+
 def test_a_damaged_record_is_no_obstacle(run):
     """What was kept with a record that cannot be read is converted anew."""
     assert (run[3]["record"] == run[3]["first"]).all()
@@ -248,7 +254,8 @@ def test_published_files():
     }
 
 
-def test_hash_of_published_weights_is_known():
-    """A hash is for files of one's own."""
-    with pytest.raises(ValueError, match="received weights='imagenet', whose hash is"):
-        AlexNet.from_preset("torchvision", weights="imagenet", sha256="00")
+@pytest.mark.parametrize("option", [{"sha256": "00"}, {"channel_order": "bgr"}])
+def test_what_published_weights_are_is_known(option):
+    """A hash and an order of channels are for files of one's own."""
+    with pytest.raises(ValueError, match="received weights='imagenet', of which it is"):
+        AlexNet.from_preset("torchvision", weights="imagenet", **option)

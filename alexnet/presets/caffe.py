@@ -83,7 +83,8 @@ CAFFE: dict[str, dict[str, Any]] = {
         "227, LRN with k 1 and a mean, biases of 0.1",
         "source": "BVLC/caffe, models/bvlc_alexnet/train_val.prototxt, lines 40 to "
         "367; figures: models/bvlc_alexnet/readme.md; sizes of images: "
-        "examples/imagenet/readme.md, lines 33 to 39",
+        "examples/imagenet/readme.md, lines 33 to 39; mean: "
+        "examples/00-classification.ipynb, line 148",
         "parameters": 60_965_224,
         **_INPUT,
         "figures": {

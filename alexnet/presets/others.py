@@ -38,8 +38,9 @@ OTHERS: dict[str, dict[str, Any]] = {
         "description": "torchvision's alexnet: one group, no LRN, dropout before "
         "the dense layers",
         "source": "pytorch/vision, torchvision/models/alexnet.py, lines 13 to 46 at "
-        "00658a2, after Krizhevsky: One weird trick for parallelizing convolutional "
-        "neural networks, arXiv:1404.5997",
+        "00658a2; figures, sizes, mean and std: AlexNet_Weights there; after "
+        "Krizhevsky: One weird trick for parallelizing convolutional neural networks, "
+        "arXiv:1404.5997",
         "parameters": 61_100_840,
         "preprocessing": {
             "resize": 256,
@@ -146,7 +147,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "notebook": {
         "description": "A widespread notebook's AlexNet for CIFAR-10: images "
         "resized to 224, LRN with TensorFlow's defaults before ReLU",
-        "source": "the Keras Sequential of the notebook 'AlexNet in Keras'; "
+        "source": "the Keras Sequential of the notebook 'AlexNet in Keras', which many "
+        "copies have without its origin; "
         "LRN: tf.nn.local_response_normalization, defaults",
         "parameters": 21_622_154,
         "preprocessing": {

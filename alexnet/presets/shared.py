@@ -32,6 +32,7 @@ TORONTO_PREPROCESSING = {
 }
 TORONTO_RANGE = (-127.30, 150.09)
 
+# The mean image of CIFAR-10's training images, averaged over its pixels.
 CIFAR10_PREPROCESSING = {
     "resize": None,
     "crop": None,

@@ -195,7 +195,8 @@ TORONTO: dict[str, dict[str, Any]] = {
         "description": "cuda-convnet2's network for one GPU: one group, fewer "
         "filters, logits that start at -7",
         "source": "akrizhevsky/cuda-convnet2, layers/layers-imagenet-1gpu.cfg, lines 9 "
-        "to 149; layers/layer-params-imagenet-1gpu.cfg, lines 83 to 91; after "
+        "to 149; layers/layer-params-imagenet-1gpu.cfg, lines 83 to 91; figures: the "
+        "repository's wiki, TrainingExample; after "
         "Krizhevsky: One weird trick for parallelizing convolutional neural "
         "networks, arXiv:1404.5997",
         "parameters": 61_100_840,
@@ -222,9 +223,10 @@ TORONTO: dict[str, dict[str, Any]] = {
         "description": "cuda-convnet's and Caffe's full net for CIFAR-10: LRN within "
         "maps, pools that round up, no dense layer",
         "source": "computerhistory/AlexNet-Source-Code, layers-cifar/layers-18pct.cfg, "
-        "lines 11 to 101; layers-cifar/layer-params-18pct-noisylr.cfg, lines 41 to 47; "
-        "the same in BVLC/caffe, examples/cifar10/cifar10_full_train_test.prototxt, "
-        "lines 36 to 203",
+        "lines 1 (its error) and 11 to 101; "
+        "layers-cifar/layer-params-18pct-noisylr.cfg, lines 41 to 47; the same in "
+        "BVLC/caffe, examples/cifar10/cifar10_full_train_test.prototxt, lines 36 to "
+        "203",
         "parameters": 89_578,
         "preprocessing": CIFAR10_PREPROCESSING,
         "value_range": CIFAR10_RANGE,

@@ -12,7 +12,7 @@ by its first bytes.
 
 from __future__ import annotations
 
-import contextlib
+import os
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,8 +144,13 @@ def load_preset_weights(
 
     Raises:
         WeightsError: As `load_weights`; or the file cannot be downloaded.
-        ValueError: There is a `sha256` for weights whose hash is known.
+        ValueError: There is a `sha256` or `channel_order` for published weights.
     """
+    if not isinstance(weights, str | os.PathLike):
+        raise TypeError(
+            'weights must be a path or a name such as "imagenet"; received '
+            f"weights={weights!r}."
+        )
     known = type(model).presets[preset].get("weights", {})
     if weights == "imagenet" and weights not in known:
         having = [n for n, row in type(model).presets.items() if "weights" in row]
@@ -157,11 +162,12 @@ def load_preset_weights(
     if str(weights) not in known:
         return load_weights(model, weights, **options)
 
-    if options.pop("sha256", None) is not None:
-        raise ValueError(
-            f"sha256 is for files of your own; received weights={weights!r}, whose "
-            "hash is known. Leave sha256 out."
-        )
+    for option in ("sha256", "channel_order"):
+        if options.pop(option, None) is not None:
+            raise ValueError(
+                f"{option} is for files of your own; received weights={weights!r}, of "
+                f"which it is known. Leave {option} out."
+            )
 
     def convert(path: Path) -> Any:
         # As published, so that what is kept serves whatever else was asked for.
@@ -171,11 +177,22 @@ def load_preset_weights(
 
     kept = published.Kept(known[str(weights)], f"{type(model).__name__}-{preset}")
     if kept.is_sound():
-        # Perhaps of another class of this name; then it is made anew.
-        with contextlib.suppress(WeightsError):
+        try:
             return load_weights(model, kept.path, sha256=kept.sha256, **options)
+        except WeightsError:
+            # It is the model's fault, or another class of this name left it.
+            if _fits(kept, type(model).from_preset(preset)):
+                raise
     kept.make(convert)
     return load_weights(model, kept.path, sha256=kept.sha256, **options)
+
+
+def _fits(kept: published.Kept, original: Any) -> bool:
+    try:
+        load_weights(original, kept.path, sha256=kept.sha256)
+    except WeightsError:
+        return False
+    return True
 
 
 def _read(path: Path, sha256: str | None) -> layout.Source | layout.Arrays:
