@@ -42,6 +42,9 @@ RANKS = {
     ],
     "tuning": [
         ["settings", "store"],
+        ["failures", "reports", "results", "weights"],
+        ["checkpoints"],
+        ["retention"],
         ["oracles", "hypermodel"],
         ["tuner"],
         ["cluster"],

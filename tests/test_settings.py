@@ -53,6 +53,7 @@ REFUSED = [
     ("workers", 1.5, TypeError, r"workers=1\.5"),
     ("gpus_per_trial", 0, ValueError, "gpus_per_trial=0"),
     ("gpus_per_trial", 1.5, ValueError, r"gpus_per_trial=1\.5"),
+    ("keep", 0, ValueError, "keep=0"),
 ]
 
 
@@ -143,6 +144,7 @@ def test_differences_name_both_values():
         ("max_multiply_adds", 3),
         ("workers", 3),
         ("gpus_per_trial", 0.5),
+        ("keep", 5),
     ],
 )
 def test_only_the_means_may_differ(name, value):

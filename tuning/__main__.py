@@ -278,6 +278,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         type=int,
     )
     add("gpus_per_trial", "GPUs that each worker holds; 0.25 packs four on one")
+    add("keep", "trials, the best ones, whose weights stay on disk")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras_tuner
@@ -10,6 +10,9 @@ from keras_tuner.src.engine import trial as trial_module
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuning.hypermodel import Cost
+from tuning.reports import forget, observed
+from tuning.results import ranked
+from tuning.retention import Retention
 from tuning.space import MAX_DRAWS, default_point
 from tuning.store import Store, read_json, write_bytes, write_json
 
@@ -25,12 +28,14 @@ class DurableOracle(keras_tuner.Oracle):
         store: The search directory.
         fits: Tells whether a point, as values by name, is within the limits.
         cost: Returns the cost of such a point.
+        retention: Removes what no trial needs any more.
         run: Name of the run of the search that the state belongs to.
     """
 
     store: Store
     fits: Callable[[dict[str, Any]], bool]
     cost: Callable[[dict[str, Any]], Cost]
+    retention: Retention
     run: str | None = None
     trials: dict[str, Any]
     ongoing_trials: dict[str, Any]
@@ -46,14 +51,30 @@ class DurableOracle(keras_tuner.Oracle):
         trial = self.trials[trial_id]
         if trial_id in self.end_order:
             return trial
-        trial.metrics = MetricsTracker()  # A repeated report replaces the first.
-        return super().update_trial(trial_id, metrics, step)
+        if observed(trial, step) != metrics:  # A repeated report changes nothing.
+            forget(trial, step)
+            super().update_trial(trial_id, metrics, step)
+        return trial
 
     def end_trial(self, trial: Any) -> None:
         if trial.trial_id in self.end_order:
             return
         super().end_trial(trial)
         self.save()  # KerasTuner saves before it takes the trial off its list.
+        self.retention.tidy(self)
+
+    def best_first(self, trial_ids: Iterable[str]) -> list[str]:
+        """Return those trials that completed, as `tuning.results.ranked` has them."""
+        rows = [
+            {"trial": key, "status": trial.status, "score": trial.score}
+            for key, trial in sorted(self.trials.items())
+            if key in set(trial_ids)
+        ]
+        return [row["trial"] for row in ranked(rows, self.objective.name)]
+
+    def to_continue(self) -> set[str]:
+        """Return the ended trials that others may yet go on from."""
+        return set()
 
     def has_failed(self) -> bool:
         """Tell whether every trial so far has failed, as the user's code would."""
@@ -93,6 +114,8 @@ class DurableOracle(keras_tuner.Oracle):
         if self.run != run:
             self.run = run
             self.requeue()
+        self.retention = Retention(self.retention.keep)
+        self.retention.tidy(self)
 
     def requeue(self) -> None:
         """Hand out again what the workers of an earlier run left unfinished.

@@ -114,7 +114,10 @@ class HyperAlexNet(keras_tuner.HyperModel):
             augmentation=training["augmentation"],
             horizontal_flip=self.horizontal_flip,
             seed=random.randrange(2**31),
+            first_epoch=arguments.get("initial_epoch", 0),
         )
+        # They are shuffled; Keras would draw their order once more, in a thread.
+        arguments.setdefault("shuffle", False)
         arguments.setdefault("validation_batch_size", VALIDATION_BATCH_SIZE)
         return model.fit(batches, **arguments)
 

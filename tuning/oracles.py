@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from tuning.durable import DurableOracle, Status
 from tuning.hypermodel import HyperAlexNet
+from tuning.retention import Retention
 from tuning.settings import SearchSettings, derive_seed
 from tuning.space import MAX_DRAWS, fits, make_space, point
 from tuning.store import Store
@@ -91,7 +92,23 @@ class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
-    pass
+    def to_continue(self) -> set[str]:
+        # Those that a trial which has not ended goes on from, and of each round that
+        # waits for successors the best: no other can be chosen any more.
+        needed = {
+            trial.hyperparameters.values.get("tuner/trial_id")
+            for trial_id, trial in self.trials.items()
+            if trial_id not in self.end_order
+        }
+        for bracket in self._brackets:
+            for number, past in enumerate(bracket["rounds"][:-1], start=1):
+                successors = bracket["rounds"][number]
+                chosen = {entry["past_id"] for entry in successors}
+                places = self._get_size(bracket["bracket_num"], number)
+                waiting = [entry["id"] for entry in past if entry["id"] not in chosen]
+                best = self.best_first(waiting)
+                needed |= set(best[: places - len(successors)])
+        return needed - {None}
 
 
 class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
@@ -189,6 +206,7 @@ def make_oracle(
         oracle = kind(max_trials=settings.trials, **arguments)
     oracle.verbose = 0
     oracle.store = store
+    oracle.retention = Retention(settings.keep)
     oracle.fits = lambda values: fits(values, space, hypermodel, settings)
     oracle.cost = lambda values: hypermodel.cost(point(values, space))
     oracle.reload()

@@ -13,8 +13,9 @@ def read_results(store: Store) -> list[dict[str, Any]]:
     """Return one row per trial, in the order of their ids.
 
     A row holds "trial", "status" (RUNNING for one that was cut off), "score",
-    "parameters", "multiply_adds" (per image), "seconds", "best_epoch" (from 0)
-    and "hyperparameters", a dict. What is not known is None.
+    "parameters", "multiply_adds" (per image), "seconds", "best_epoch" (from 0),
+    "notes" (what happened to it, as text) and "hyperparameters", a dict. What is
+    not known is None.
     """
     rows = []
     for trial_id in store.trial_ids():
@@ -27,6 +28,7 @@ def read_results(store: Store) -> list[dict[str, Any]]:
                 "status": trial["status"],
                 "score": trial["score"],
                 **{name: record.get(name) for name in RECORDED},
+                "notes": "; ".join(record.get("notes", [])),
                 "hyperparameters": trial["hyperparameters"]["values"],
             }
         )

@@ -13,7 +13,7 @@ TUNERS = ("random", "bayesian", "hyperband", "grid")
 DEFAULT_MODEL = "alexnet:AlexNet"
 
 # A search may be resumed with another value of these.
-RUNTIME_SETTINGS = frozenset({"directory", "workers", "gpus_per_trial"})
+RUNTIME_SETTINGS = frozenset({"directory", "workers", "gpus_per_trial", "keep"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,7 @@ class SearchSettings:
             GPUs, as many as cores and memory carry; 0 for this process.
         gpus_per_trial: GPUs that a worker holds, in (0, 1]: 0.25 packs four
             trials on one.
+        keep: Number of trials, the best ones, whose weights stay on disk; int >= 1.
 
     Raises:
         TypeError, ValueError: A setting is of the wrong kind or outside its
@@ -66,13 +67,14 @@ class SearchSettings:
     max_multiply_adds: int | None = None
     workers: int | None = None
     gpus_per_trial: float = 1.0
+    keep: int = 3
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # The dataclass is frozen from here on.
         put(self, "data", _path_text("data", self.data))
         _choice("tuner", self.tuner, TUNERS)
         _choice("objective", self.objective, ("val_accuracy", "val_loss"))
-        for name in ("trials", "epochs"):
+        for name in ("trials", "epochs", "keep"):
             _whole(name, getattr(self, name), 1)
         _whole("seed", self.seed, 0)
         for name in ("max_parameters", "max_multiply_adds"):

@@ -5,6 +5,7 @@ oracle.json                 state of KerasTuner's oracle
 trial_03/trial.json         KerasTuner's record: hyperparameters, status, score
 trial_03/record.json        history, parameters, multiply-adds, seconds
 trial_03/best.weights.h5    weights of its best epoch
+trial_03/checkpoint/        weights, optimizer and random state, while it runs
 trial_03/error.txt          traceback, if it failed
 results.csv                 one row per trial
 best/model.keras            the best trial's model
@@ -61,6 +62,10 @@ class Store:
     def weights_file(self, trial_id: str) -> Path:
         """Return the file of the weights of a trial's best epoch."""
         return self.trial_folder(trial_id) / "best.weights.h5"
+
+    def checkpoint_folder(self, trial_id: str) -> Path:
+        """Return the folder of how far a trial has come, while it has not ended."""
+        return self.trial_folder(trial_id) / "checkpoint"
 
     def error_file(self, trial_id: str) -> Path:
         """Return the file of a failed trial's traceback."""

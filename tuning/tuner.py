@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import keras_tuner
-import numpy as np
 from keras_tuner.src.engine import trial as trial_module
 
 from alexnet.data import ImageData
+from tuning.checkpoints import (
+    CheckpointError,
+    Checkpoints,
+    TrialState,
+    load,
+    remove,
+)
+from tuning.failures import FiniteLoss, public
 from tuning.hypermodel import HyperAlexNet, cost_of
 from tuning.settings import SearchSettings, derive_seed
 from tuning.store import Store, write_bytes, write_json
+from tuning.weights import BestEpoch
 
 
 class TrialTuner(keras_tuner.Tuner):
@@ -67,21 +73,39 @@ class TrialTuner(keras_tuner.Tuner):
         )
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Train the trial's network; return the metrics of its best epoch."""
-        started = time.monotonic()
+        """Train the trial's network; return the metrics of its best epoch.
+
+        A trial that was cut off goes on from its checkpoint, and one of Hyperband's
+        later rounds from that of the trial it continues.
+        """
         values = trial.hyperparameters.values
-        keras.utils.set_random_seed(
-            derive_seed(self.settings.seed, f"trial {int(trial.trial_id)}")
-        )
-        model = self._try_build(trial.hyperparameters)
-        if "tuner/epochs" in values:  # Hyperband's rounds go on where one ended.
-            kwargs["epochs"] = values["tuner/epochs"]
-            kwargs["initial_epoch"] = values["tuner/initial_epoch"]
-        if "tuner/trial_id" in values:
-            load_weights(model, self.store, values["tuner/trial_id"])
         best = BestEpoch(self.oracle.objective)
-        history = self.hypermodel.fit(
-            trial.hyperparameters, model, *args, callbacks=[best], verbose=0, **kwargs
+        model, state, randomness = self._begin(trial, best)
+        if state.batch_size is not None:
+            kwargs["batch_size"] = state.batch_size
+        kwargs["epochs"] = values.get("tuner/epochs", kwargs["epochs"])
+        kwargs["initial_epoch"] = state.next_epoch
+        for index, epoch in enumerate(state.epochs):
+            self.oracle.update_trial(trial.trial_id, state.metrics(index), epoch)
+        callbacks = [
+            FiniteLoss(values),
+            best,
+            Reports(self.oracle, trial.trial_id),
+            Checkpoints(
+                self.store.checkpoint_folder(trial.trial_id),
+                state,
+                best,
+                randomness,
+                keep_last=kwargs["epochs"] < self.settings.epochs,
+            ),
+        ]
+        self.hypermodel.fit(
+            trial.hyperparameters,
+            model,
+            *args,
+            callbacks=callbacks,
+            verbose=0,
+            **kwargs,
         )
         best.save(model, self.store, trial.trial_id)
         cost = cost_of(model)
@@ -90,13 +114,67 @@ class TrialTuner(keras_tuner.Tuner):
             {
                 "parameters": cost.parameters,
                 "multiply_adds": cost.multiply_adds,
-                "seconds": round(time.monotonic() - started, 3),
+                "seconds": round(state.seconds, 3),
                 "best_epoch": best.epoch,
-                "epochs": history.epoch,
-                "history": history.history,
+                "notes": state.notes,
+                "epochs": state.epochs,
+                "history": state.history,
             },
         )
         return {name: float(value) for name, value in best.metrics.items()}
+
+    def _begin(
+        self, trial: Any, best: BestEpoch
+    ) -> tuple[keras.Model, TrialState, dict[str, Any] | None]:
+        """Return the network to train, what it has come to, and `randomness`."""
+        hp = trial.hyperparameters
+        chain = self._chain(trial)
+        seed = derive_seed(self.settings.seed, f"trial {int(chain[0])}")
+
+        def build() -> keras.Model:
+            keras.utils.set_random_seed(seed)
+            return self._try_build(hp)
+
+        identity = {"seed": seed, "values": public(hp.values)}
+        notes = []
+        for trial_id in reversed(chain[-2:]):
+            is_own = trial_id == trial.trial_id
+            folder = self.store.checkpoint_folder(trial_id)
+            try:
+                model, state, randomness = load(
+                    folder, identity, build, best if is_own else None
+                )
+            except FileNotFoundError:
+                continue
+            except CheckpointError as error:
+                notes.append(f"a checkpoint was ignored: {error}")
+                continue
+            if is_own:
+                return model, state, randomness
+            if state.next_epoch == hp.values["tuner/initial_epoch"]:
+                state = TrialState(
+                    identity, next_epoch=state.next_epoch, batch_size=state.batch_size
+                )
+                state.notes = notes
+                return model, state, randomness
+        if len(chain) > 1:
+            notes.append(
+                f"trained from its first epoch, not from trial {chain[-2]}'s last"
+            )
+        remove(self.store.checkpoint_folder(trial.trial_id))
+        return build(), TrialState(identity, notes=notes), None
+
+    def _chain(self, trial: Any) -> list[str]:
+        """Return the ids of the trials that this one continues, first to last, and its.
+
+        One training in rounds is one trial's: it has the seed of the first.
+        """
+        chain = [trial.trial_id]
+        values = trial.hyperparameters.values
+        while "tuner/trial_id" in values:
+            chain.insert(0, values["tuner/trial_id"])
+            values = self.oracle.get_trial(chain[0]).hyperparameters.values
+        return chain
 
     def on_trial_begin(self, trial: Any) -> None:
         """Report that the trial runs."""
@@ -117,8 +195,7 @@ class TrialTuner(keras_tuner.Tuner):
     def _try_run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
         self.store.error_file(trial.trial_id).unlink(missing_ok=True)
         try:
-            metrics = self.run_trial(trial, *args, **kwargs)
-            self.oracle.update_trial(trial.trial_id, metrics)
+            self.run_trial(trial, *args, **kwargs)
             trial.status = trial_module.TrialStatus.COMPLETED
         except Exception:  # Whatever the network or the user's code raises.
             trial.status = trial_module.TrialStatus.FAILED
@@ -127,64 +204,18 @@ class TrialTuner(keras_tuner.Tuner):
             write_bytes(error_file, trial.message.encode())
 
 
-class BestEpoch(keras.callbacks.Callback):
-    """Keeps the weights of the best epoch, and stops at a loss that is no number.
+class Reports(keras.callbacks.Callback):
+    """Tells the oracle the metrics of each epoch.
 
     Args:
-        objective: KerasTuner's: the metric and its direction.
-
-    Attributes:
-        epoch: Number of the best epoch, from 0.
-        metrics: All metrics of that epoch.
-
-    Raises:
-        FloatingPointError: A loss is NaN or infinite (raised while training).
-        ValueError: The model does not report the objective.
+        oracle: The oracle.
+        trial_id: Of the trial.
     """
 
-    def __init__(self, objective: Any) -> None:
+    def __init__(self, oracle: keras_tuner.Oracle, trial_id: str) -> None:
         super().__init__()
-        self.objective = objective
-        self.epoch: int | None = None
-        self.metrics: dict[str, float] = {}
-        self.weights: list[np.ndarray] = []
+        self.oracle = oracle
+        self.trial_id = trial_id
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs or {}
-        for name, value in logs.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"Training must stay finite; {name} was {value} after epoch "
-                    f"{epoch + 1}. Lower the learning rate."
-                )
-        if not self.objective.has_value(logs):
-            raise ValueError(
-                f"The model must report the objective {self.objective.name!r}; it "
-                f"reported {', '.join(logs)}. Compile it with that metric."
-            )
-        value = self.objective.get_value(logs)
-        if self.epoch is None or self.objective.better_than(
-            value, self.objective.get_value(self.metrics)
-        ):
-            self.epoch = epoch
-            self.metrics = dict(logs)
-            self.weights = self.model.get_weights()
-
-    def save(self, model: keras.Model, store: Store, trial_id: str) -> None:
-        """Set the model to its best epoch and write those weights."""
-        model.set_weights(self.weights)
-        file = store.weights_file(trial_id)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name("part.weights.h5")
-        _without_optimizer(model).save_weights(part)
-        part.replace(file)
-
-
-def load_weights(model: keras.Model, store: Store, trial_id: str) -> None:
-    """Load the weights of a trial's best epoch."""
-    _without_optimizer(model).load_weights(store.weights_file(trial_id))
-
-
-def _without_optimizer(model: keras.Model) -> keras.Model:
-    # Keras writes a compiled model's optimizer along: up to twice the weights.
-    return keras.Model(model.inputs, model.outputs)
+        self.oracle.update_trial(self.trial_id, dict(logs or {}), epoch)
