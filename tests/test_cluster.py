@@ -28,10 +28,10 @@ from alexnet import AlexNet
 @keras.saving.register_keras_serializable(package="nets")
 class Slow(AlexNet):
     @classmethod
-    def search_space(cls, hp, image_shape):
+    def search_space(cls, hp, image_shape, num_dense=(0, 0)):
         return super().search_space(
             hp, image_shape, num_blocks=(2, 2), filters=((16,), (32,)),
-            use_lrn=(False,), num_dense=(0, 0), batch_size=(128,), resize=(8,),
+            use_lrn=(False,), num_dense=num_dense, batch_size=(128,), resize=(8,),
         )
 
     def compile(self, *args, **kwargs):
@@ -241,6 +241,67 @@ def test_the_same_command_resumes(interrupted):
     for trial, record in records.items():
         file = folder / "s" / f"trial_{trial}" / "record.json"
         assert file.read_bytes() == record
+
+
+HANGING = """
+import ctypes
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="hanging")
+class Hanging(nets.Slow):
+    @classmethod
+    def search_space(cls, hp, image_shape):
+        return super().search_space(hp, image_shape, num_dense=(1, 1))
+
+    def train_step(self, data):
+        if abs(self.dropout - 0.3) > {least}:  # Not at the default point.
+            ctypes.CDLL(None).sleep(1000)  # Compiled code, which no signal reaches.
+        return super().train_step(data)
+"""
+
+
+def run_hanging(folder, trials, least):
+    """Run a search some of whose trials hang; return what it came to."""
+    (folder / "nets.py").write_text(NETS)
+    (folder / "hanging.py").write_text(HANGING.format(least=least))
+    options = ["--directory", "s", "--model", "hanging:Hanging", "--workers", "1"]
+    options += ["--trial-timeout", "10", "--tune", "dropout", "--seed", "3"]
+    process = start(folder, *options, "--trials", trials, "--epochs", 1)
+    try:
+        return finish(process, timeout=500)
+    finally:
+        finish(process)
+
+
+def check_hanging(folder, done, least):
+    """Check that those trials that hang have failed, and these alone."""
+    status, _, errors = done
+    assert (status, errors) == (0, "")
+    hung = 0
+    for row in rows_of(folder):
+        hangs = abs(float(row["dropout"]) - 0.3) > least
+        hung += hangs
+        assert row["status"] == ("FAILED" if hangs else "COMPLETED")
+        assert row["notes"] == ("no progress" if hangs else "")
+        error = folder / "s" / f"trial_{row['trial']}" / "error.txt"
+        assert error.exists() == hangs
+        if hangs:
+            assert "sleep(1000)" in error.read_text()
+    return hung
+
+
+def test_a_trial_that_hangs_ends_its_process_and_no_other_trial(tmp_path):
+    """A trial that hangs fails; its worker goes on with the next in a new process."""
+    done = run_hanging(tmp_path, 3, 0.1)
+    assert 1 <= check_hanging(tmp_path, done, 0.1) <= 2
+
+
+@pytest.mark.slow
+def test_any_number_of_trials_may_hang(tmp_path):
+    """More trials may hang than Ray starts a worker again."""
+    done = run_hanging(tmp_path, 7, 0.01)
+    assert 5 <= check_hanging(tmp_path, done, 0.01) <= 6
 
 
 @pytest.mark.slow

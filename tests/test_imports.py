@@ -43,8 +43,8 @@ RANKS = {
     "tuning": [
         ["settings", "store"],
         ["failures", "reports", "results", "weights"],
-        ["checkpoints"],
-        ["retention"],
+        ["checkpoints", "watch"],
+        ["resume", "retention"],
         ["oracles", "hypermodel"],
         ["tuner"],
         ["cluster"],

@@ -21,6 +21,7 @@ from alexnet.data import ImageData, load_images
 from tuning import HyperAlexNet, SearchSettings, checkpoints
 from tuning.checkpoints import CheckpointError, TrialState, load
 from tuning.oracles import make_oracle
+from tuning.resume import begin
 from tuning.store import Store, read_json
 from tuning.tuner import TrialTuner
 from tuning.weights import BestEpoch
@@ -247,8 +248,15 @@ def test_the_checkpoint_of_another_trial_does_not_count(data, cut, tmp_path):
     folders = [tuner.store.checkpoint_folder(t.trial_id) for t in (trial, other)]
     shutil.copytree(*folders)
     best = BestEpoch(tuner.oracle.objective)
-    assert tuner._begin(trial, best)[1].next_epoch == 2
-    state = tuner._begin(other, best)[1]
+    arguments = (
+        tuner.oracle,
+        tuner.store,
+        tuner.settings,
+        tuner.hypermodel.build,
+        best,
+    )
+    assert begin(trial, *arguments)[1].next_epoch == 2
+    state = begin(other, *arguments)[1]
     assert state.next_epoch == 0
     assert state.notes == [
         f"a checkpoint was ignored: {folders[1]}: it is of another training"

@@ -54,6 +54,10 @@ REFUSED = [
     ("gpus_per_trial", 0, ValueError, "gpus_per_trial=0"),
     ("gpus_per_trial", 1.5, ValueError, r"gpus_per_trial=1\.5"),
     ("keep", 0, ValueError, "keep=0"),
+    ("retry_oom", 1, TypeError, "retry_oom=1"),
+    ("trial_timeout", 0, ValueError, "trial_timeout=0"),
+    ("trial_timeout", float("inf"), ValueError, "trial_timeout=inf"),
+    ("trial_timeout", "9", TypeError, "trial_timeout='9'"),
 ]
 
 
@@ -145,6 +149,8 @@ def test_differences_name_both_values():
         ("workers", 3),
         ("gpus_per_trial", 0.5),
         ("keep", 5),
+        ("retry_oom", True),
+        ("trial_timeout", 60.0),
     ],
 )
 def test_only_the_means_may_differ(name, value):

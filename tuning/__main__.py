@@ -244,6 +244,10 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         flag = "--" + name.replace("_", "-")
         search.add_argument(flag, default=default, help=help_text, **options)
 
+    def switch(name: str, help_text: str) -> None:
+        flag = "--" + name.replace("_", "-")
+        search.add_argument(flag, action="store_true", help=help_text)
+
     add(
         "data",
         "digits, mnist, fashion_mnist, cifar10, cifar100, a folder of class folders, "
@@ -264,11 +268,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
     )
     add("validation_fraction", "share of each class for validation")
-    search.add_argument(
-        "--horizontal-flip",
-        action="store_true",
-        help="mirror half of the training images",
-    )
+    switch("horizontal_flip", "mirror half of the training images")
     add("max_parameters", "try no network with more parameters", type=int)
     add("max_multiply_adds", "try none with more multiply-adds per image", type=int)
     add(
@@ -279,6 +279,15 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
     )
     add("gpus_per_trial", "GPUs that each worker holds; 0.25 packs four on one")
     add("keep", "trials, the best ones, whose weights stay on disk")
+    switch(
+        "retry_oom", "run a trial that is out of memory again with half the batch size"
+    )
+    add(
+        "trial_timeout",
+        "stop a trial that ends no batch for so long, its first included; it fails",
+        type=float,
+        metavar="SECONDS",
+    )
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def run_worker(
         Store(settings.directory or ""),
         settings,
         name,
+        owns_process=True,
     ).run(ray.get(boxed_data[0]))
 
 
@@ -146,6 +147,7 @@ def run_on_ray(
         running = {
             start(name): name for name in map("worker-{}".format, range(workers))
         }
+        ended_before = len(ray.get(service.call.remote("progress"))["ended"])
         report = service.call.remote("progress")
         while running:
             done, _ = ray.wait([*running, report], timeout=POLL_S)
@@ -158,10 +160,14 @@ def run_on_ray(
                 try:
                     ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    if not ray.get(service.call.remote("abandon", name, str(error))):
+                    had_one = ray.get(service.call.remote("abandon", name, str(error)))
+                    ended = len(ray.get(service.call.remote("progress"))["ended"])
+                    # A worker that ends because its trial hangs has none any more.
+                    if not had_one and ended == ended_before:
                         raise WorkerError(
                             f"A worker ended before it had a trial: {error}"
                         ) from error
+                    ended_before = ended
                     running[start(name)] = name
         progress.update(ray.get(service.call.remote("progress")))
 

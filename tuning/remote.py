@@ -36,6 +36,10 @@ class RemoteOracle(keras_tuner.Oracle):
     def end_trial(self, trial: Any) -> None:
         self._call("end_trial", trial)
 
+    def abandon(self, tuner_id: str, message: str) -> bool:
+        """Fail the trial of a worker, which is about to end its process."""
+        return self._call("abandon", tuner_id, message)
+
     def get_trial(self, trial_id: str) -> Any:
         return self._call("get_trial", trial_id)
 

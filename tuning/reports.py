@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+
+
+class Reports(keras.callbacks.Callback):
+    """Tells the oracle the metrics of each epoch.
+
+    Args:
+        oracle: The oracle.
+        trial_id: Of the trial.
+    """
+
+    def __init__(self, oracle: Any, trial_id: str) -> None:
+        super().__init__()
+        self.oracle = oracle
+        self.trial_id = trial_id
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.oracle.update_trial(self.trial_id, dict(logs or {}), epoch)
+
 
 def observed(trial: Any, step: int) -> dict[str, float]:
     """Return the metrics that were reported after an epoch, by name."""

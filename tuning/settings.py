@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,12 @@ TUNERS = ("random", "bayesian", "hyperband", "grid")
 DEFAULT_MODEL = "alexnet:AlexNet"
 
 # A search may be resumed with another value of these.
-RUNTIME_SETTINGS = frozenset({"directory", "workers", "gpus_per_trial", "keep"})
+RUNTIME_SETTINGS = frozenset(
+    {
+        *("directory", "workers", "gpus_per_trial", "keep"),
+        *("retry_oom", "trial_timeout"),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +51,10 @@ class SearchSettings:
         gpus_per_trial: GPUs that a worker holds, in (0, 1]: 0.25 packs four
             trials on one.
         keep: Number of trials, the best ones, whose weights stay on disk; int >= 1.
+        retry_oom: Whether a trial that runs out of memory is run once more with
+            half the batch size.
+        trial_timeout: Seconds within which a trial must end a batch, its first
+            included, or it is stopped and fails; None for any time.
 
     Raises:
         TypeError, ValueError: A setting is of the wrong kind or outside its
@@ -68,6 +78,8 @@ class SearchSettings:
     workers: int | None = None
     gpus_per_trial: float = 1.0
     keep: int = 3
+    retry_oom: bool = False
+    trial_timeout: float | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # The dataclass is frozen from here on.
@@ -84,11 +96,10 @@ class SearchSettings:
             _whole("workers", self.workers, 0)
         for name, most in (("validation_fraction", False), ("gpus_per_trial", True)):
             _share(name, getattr(self, name), most)
-        if not isinstance(self.horizontal_flip, bool):
-            raise TypeError(
-                "horizontal_flip must be True or False; received "
-                f"horizontal_flip={self.horizontal_flip!r}."
-            )
+        for name in ("horizontal_flip", "retry_oom"):
+            _switch(name, getattr(self, name))
+        if self.trial_timeout is not None:
+            _positive("trial_timeout", self.trial_timeout)
         if isinstance(self.image_size, list):
             put(self, "image_size", tuple(self.image_size))
         size = self.image_size
@@ -212,6 +223,20 @@ def _whole(name: str, value: Any, least: int) -> None:
         raise TypeError(f"{name} must be a whole number; received {name}={value!r}.")
     if value < least:
         raise ValueError(f"{name} must be at least {least}; received {name}={value!r}.")
+
+
+def _switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; received {name}={value!r}.")
+
+
+def _positive(name: str, value: Any) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number; received {name}={value!r}.")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be greater than 0 and finite; received {name}={value!r}."
+        )
 
 
 def _share(name: str, value: Any, may_be_one: bool) -> None:

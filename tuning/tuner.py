@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import keras_tuner
 from keras_tuner.src.engine import trial as trial_module
 
 from alexnet.data import ImageData
-from tuning.checkpoints import (
-    CheckpointError,
-    Checkpoints,
-    TrialState,
-    load,
-    remove,
+from tuning.checkpoints import Checkpoints, TrialState
+from tuning.failures import (
+    FiniteLoss,
+    OutOfMemory,
+    TrialTimeout,
+    is_out_of_memory,
+    note_of,
+    text_of,
 )
-from tuning.failures import FiniteLoss, public
-from tuning.hypermodel import HyperAlexNet, cost_of
-from tuning.settings import SearchSettings, derive_seed
+from tuning.hypermodel import VALIDATION_BATCH_SIZE, HyperAlexNet, cost_of
+from tuning.reports import Reports
+from tuning.resume import begin
+from tuning.settings import SearchSettings
 from tuning.store import Store, write_bytes, write_json
+from tuning.watch import Beats, MainThreadInterrupt, Watch
 from tuning.weights import BestEpoch
 
 
@@ -40,6 +46,8 @@ class TrialTuner(keras_tuner.Tuner):
         tuner_id: Name of the worker; one that is started again under its name
             gets its trial back.
         on_progress: Called as each trial begins and ends.
+        owns_process: Whether a trial that hangs may end this process; otherwise it
+            is interrupted, if the search runs in the main thread.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class TrialTuner(keras_tuner.Tuner):
         settings: SearchSettings,
         tuner_id: str,
         on_progress: Callable[[], None] = lambda: None,
+        owns_process: bool = False,
     ) -> None:
         # KerasTuner only needs the two names; the store says where files go.
         super().__init__(
@@ -61,7 +70,10 @@ class TrialTuner(keras_tuner.Tuner):
         )
         self.store = store
         self.settings = settings
+        self.owns_process = owns_process
         self._on_progress = on_progress
+        self._state: TrialState | None = None  # Of the trial that runs.
+        self._watch = Watch(None, lambda message: None)
 
     def run(self, data: ImageData) -> None:
         """Run trials on `data` until the oracle has no more."""
@@ -72,17 +84,30 @@ class TrialTuner(keras_tuner.Tuner):
             epochs=self.settings.epochs,
         )
 
-    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+    def run_trial(
+        self, trial: Any, *args: Any, batch_size: int | None = None, **kwargs: Any
+    ) -> dict[str, float]:
         """Train the trial's network; return the metrics of its best epoch.
 
         A trial that was cut off goes on from its checkpoint, and one of Hyperband's
-        later rounds from that of the trial it continues.
+        later rounds from that of the trial it continues. With a `batch_size`, which
+        the point does not have, it is run from its beginning.
         """
         values = trial.hyperparameters.values
         best = BestEpoch(self.oracle.objective)
-        model, state, randomness = self._begin(trial, best)
+        model, state, randomness = begin(
+            trial,
+            self.oracle,
+            self.store,
+            self.settings,
+            self._try_build,
+            best,
+            batch_size,
+        )
+        self._state = state
         if state.batch_size is not None:
             kwargs["batch_size"] = state.batch_size
+            kwargs["validation_batch_size"] = VALIDATION_BATCH_SIZE // 2
         kwargs["epochs"] = values.get("tuner/epochs", kwargs["epochs"])
         kwargs["initial_epoch"] = state.next_epoch
         for index, epoch in enumerate(state.epochs):
@@ -98,6 +123,7 @@ class TrialTuner(keras_tuner.Tuner):
                 randomness,
                 keep_last=kwargs["epochs"] < self.settings.epochs,
             ),
+            Beats(self._watch),
         ]
         self.hypermodel.fit(
             trial.hyperparameters,
@@ -123,59 +149,6 @@ class TrialTuner(keras_tuner.Tuner):
         )
         return {name: float(value) for name, value in best.metrics.items()}
 
-    def _begin(
-        self, trial: Any, best: BestEpoch
-    ) -> tuple[keras.Model, TrialState, dict[str, Any] | None]:
-        """Return the network to train, what it has come to, and `randomness`."""
-        hp = trial.hyperparameters
-        chain = self._chain(trial)
-        seed = derive_seed(self.settings.seed, f"trial {int(chain[0])}")
-
-        def build() -> keras.Model:
-            keras.utils.set_random_seed(seed)
-            return self._try_build(hp)
-
-        identity = {"seed": seed, "values": public(hp.values)}
-        notes = []
-        for trial_id in reversed(chain[-2:]):
-            is_own = trial_id == trial.trial_id
-            folder = self.store.checkpoint_folder(trial_id)
-            try:
-                model, state, randomness = load(
-                    folder, identity, build, best if is_own else None
-                )
-            except FileNotFoundError:
-                continue
-            except CheckpointError as error:
-                notes.append(f"a checkpoint was ignored: {error}")
-                continue
-            if is_own:
-                return model, state, randomness
-            if state.next_epoch == hp.values["tuner/initial_epoch"]:
-                state = TrialState(
-                    identity, next_epoch=state.next_epoch, batch_size=state.batch_size
-                )
-                state.notes = notes
-                return model, state, randomness
-        if len(chain) > 1:
-            notes.append(
-                f"trained from its first epoch, not from trial {chain[-2]}'s last"
-            )
-        remove(self.store.checkpoint_folder(trial.trial_id))
-        return build(), TrialState(identity, notes=notes), None
-
-    def _chain(self, trial: Any) -> list[str]:
-        """Return the ids of the trials that this one continues, first to last, and its.
-
-        One training in rounds is one trial's: it has the seed of the first.
-        """
-        chain = [trial.trial_id]
-        values = trial.hyperparameters.values
-        while "tuner/trial_id" in values:
-            chain.insert(0, values["tuner/trial_id"])
-            values = self.oracle.get_trial(chain[0]).hyperparameters.values
-        return chain
-
     def on_trial_begin(self, trial: Any) -> None:
         """Report that the trial runs."""
         super().on_trial_begin(trial)
@@ -194,28 +167,64 @@ class TrialTuner(keras_tuner.Tuner):
 
     def _try_run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
         self.store.error_file(trial.trial_id).unlink(missing_ok=True)
+        self._state = None
         try:
-            self.run_trial(trial, *args, **kwargs)
+            with self._watched(trial):
+                if batch_size := self._attempt(trial, *args, **kwargs):
+                    self._attempt(trial, *args, batch_size=batch_size, **kwargs)
             trial.status = trial_module.TrialStatus.COMPLETED
-        except Exception:  # Whatever the network or the user's code raises.
+        except Exception as error:  # Whatever the network or the user's code raises.
             trial.status = trial_module.TrialStatus.FAILED
             trial.message = traceback.format_exc()
-            error_file = self.store.error_file(trial.trial_id)
-            write_bytes(error_file, trial.message.encode())
+            self._record_failure(trial, trial.message, note_of(error))
 
+    def _attempt(self, trial: Any, *args: Any, **kwargs: Any) -> int | None:
+        """Run the trial; return the batch size to run it again with, if any."""
+        try:
+            self.run_trial(trial, *args, **kwargs)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            state = self._state or TrialState(None)
+            used = state.batch_size or self.hypermodel.batch_size(trial.hyperparameters)
+            may_retry = self.settings.retry_oom and state.batch_size is None
+            if may_retry and self._state is not None and used > 1:
+                return used // 2
+            raise OutOfMemory(
+                f"A trial must fit into memory; epoch {state.next_epoch + 1} did not "
+                f"with batches of {used} and {text_of(trial.hyperparameters.values)}. "
+                "Lower max_parameters, or allow half the batch size with retry_oom."
+            ) from error
+        return None
 
-class Reports(keras.callbacks.Callback):
-    """Tells the oracle the metrics of each epoch.
+    @contextlib.contextmanager
+    def _watched(self, trial: Any) -> Iterator[None]:
+        """Watch over the trial for as long as this is entered."""
+        timeout_s = self.settings.trial_timeout
+        with contextlib.ExitStack() as stack:
+            on_hang: Callable[[str], None]
+            if self.owns_process or timeout_s is None:
+                on_hang = functools.partial(self._end_process, trial)
+            else:
+                on_hang = stack.enter_context(MainThreadInterrupt())
+            self._watch = stack.enter_context(Watch(timeout_s, on_hang))
+            yield
 
-    Args:
-        oracle: The oracle.
-        trial_id: Of the trial.
-    """
+    def _end_process(self, trial: Any, message: str) -> None:
+        """Fail the trial, which hangs, and end the process; Ray starts another."""
+        self._record_failure(trial, message, note_of(TrialTimeout()))
+        self.oracle.abandon(self.tuner_id, message)
+        os._exit(1)
 
-    def __init__(self, oracle: keras_tuner.Oracle, trial_id: str) -> None:
-        super().__init__()
-        self.oracle = oracle
-        self.trial_id = trial_id
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.oracle.update_trial(self.trial_id, dict(logs or {}), epoch)
+    def _record_failure(self, trial: Any, message: str, note: str | None) -> None:
+        state = self._state or TrialState(None)
+        write_bytes(self.store.error_file(trial.trial_id), message.encode())
+        write_json(
+            self.store.record_file(trial.trial_id),
+            {
+                "seconds": round(state.seconds, 3),
+                "notes": [*state.notes, *([note] if note else [])],
+                "epochs": state.epochs,
+                "history": state.history,
+            },
+        )
