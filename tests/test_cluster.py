@@ -293,8 +293,8 @@ def check_hanging(folder, done, least):
 
 def test_a_trial_that_hangs_ends_its_process_and_no_other_trial(tmp_path):
     """A trial that hangs fails; its worker goes on with the next in a new process."""
-    done = run_hanging(tmp_path, 3, 0.1)
-    assert 1 <= check_hanging(tmp_path, done, 0.1) <= 2
+    done = run_hanging(tmp_path, 3, 0.05)
+    assert 1 <= check_hanging(tmp_path, done, 0.05) <= 2
 
 
 @pytest.mark.slow

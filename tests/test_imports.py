@@ -42,7 +42,7 @@ RANKS = {
     ],
     "tuning": [
         ["settings", "store"],
-        ["failures", "reports", "results", "weights"],
+        ["failures", "pruning", "reports", "results", "weights"],
         ["checkpoints", "watch"],
         ["resume", "retention"],
         ["oracles", "hypermodel"],

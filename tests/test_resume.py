@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -35,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 KILLED = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 sys.path.insert(0, str(Path(sys.argv[1])))
 import test_resume
 test_resume.new_tuner(sys.argv[2], "first").run(test_resume.some_digits())
@@ -278,6 +280,7 @@ def test_checkpoints_take_a_share_of_the_time(cut, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "write", write)
     writer = checkpoints.Checkpoints(tmp_path, TrialState({}), best)
     writer.set_params({"epochs": 31})
+    writer.set_model(SimpleNamespace(stop_training=False))
     for epoch in range(31):
         now[0] += 4.0
         writer.on_epoch_end(epoch, {"loss": 1.0})

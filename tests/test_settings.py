@@ -54,6 +54,7 @@ REFUSED = [
     ("gpus_per_trial", 0, ValueError, "gpus_per_trial=0"),
     ("gpus_per_trial", 1.5, ValueError, r"gpus_per_trial=1\.5"),
     ("keep", 0, ValueError, "keep=0"),
+    ("prune", "half", ValueError, "prune='half'"),
     ("retry_oom", 1, TypeError, "retry_oom=1"),
     ("trial_timeout", 0, ValueError, "trial_timeout=0"),
     ("trial_timeout", float("inf"), ValueError, "trial_timeout=inf"),
@@ -72,6 +73,12 @@ def test_every_setting_has_a_bad_value_above():
     """No setting is taken unchecked."""
     names = {field.name for field in dataclasses.fields(SearchSettings)}
     assert names == {name for name, *_ in REFUSED}
+
+
+def test_hyperband_is_not_pruned():
+    """Hyperband with a pruning rule is refused, since it prunes itself."""
+    with pytest.raises(ValueError, match=r"with Hyperband.*received prune='median'"):
+        SearchSettings(tuner="hyperband", prune="median")
 
 
 def test_is_frozen():
@@ -149,6 +156,7 @@ def test_differences_name_both_values():
         ("workers", 3),
         ("gpus_per_trial", 0.5),
         ("keep", 5),
+        ("prune", "median"),
         ("retry_oom", True),
         ("trial_timeout", 60.0),
     ],

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuning.settings import TUNERS, SearchSettings
+from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
 from tuning.store import Store, StoreError, read_json
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
@@ -73,23 +73,9 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from tuning.results import leaderboard, read_results
+    from tuning.status import status
 
-    settings, store = _stored(options.directory)
-    rows = read_results(store)
-    counts = [
-        f"{sum(row['status'] == status for row in rows)} {status.lower()}"
-        for status in ("COMPLETED", "FAILED", "RUNNING")
-    ]
-    print(
-        f"{settings['tuner']} search on {settings['data']}: {len(rows)} of "
-        f"{settings['trials']} trials begun; {', '.join(counts)}\n"
-    )
-    print(leaderboard(rows, settings["objective"], options.top))
-    for row in rows:
-        if row["status"] == "FAILED":
-            print(f"\ntrial {row['trial']} failed:")
-            print(store.error_file(row["trial"]).read_text().strip().splitlines()[-1])
+    print(status(*_stored(options.directory), options.top))
     return 0
 
 
@@ -278,6 +264,12 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         type=int,
     )
     add("gpus_per_trial", "GPUs that each worker holds; 0.25 packs four on one")
+    add(
+        "prune",
+        "stop trials early that are worse than the median, or not in the best third "
+        "after 1, 3, 9, ... epochs",
+        choices=PRUNING_RULES,
+    )
     add("keep", "trials, the best ones, whose weights stay on disk")
     switch(
         "retry_oom", "run a trial that is out of memory again with half the batch size"

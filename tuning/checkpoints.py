@@ -118,7 +118,7 @@ class Checkpoints(keras.callbacks.Callback):
         now = time.monotonic()
         self.state.seconds += now - self._started
         self._started = now
-        is_last = epoch + 1 == self.params["epochs"]
+        is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         is_due = self._seconds <= MOST_TIME * (now - self._written)
         if (is_last and self.keep_last) or (is_due and not is_last):
             write(self.folder, self.state, self.model, self.best)

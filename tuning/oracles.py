@@ -8,6 +8,7 @@ are repeated change nothing.
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from keras_tuner.src.tuners.gridsearch import LinkedList
 from sklearn.exceptions import ConvergenceWarning
 
-from tuning.durable import DurableOracle, Status
+from tuning.durable import PRUNED, DurableOracle, Status
 from tuning.hypermodel import HyperAlexNet
 from tuning.retention import Retention
 from tuning.settings import SearchSettings, derive_seed
@@ -36,9 +37,9 @@ class _Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
 class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         completed = {
-            trial_id: trial
+            trial_id: _completed(trial)
             for trial_id, trial in self.trials.items()
-            if trial.status == Status.COMPLETED
+            if trial.status in (Status.COMPLETED, PRUNED)
         }
         if len(completed) < self.num_initial_points:
             return self._random_populate_space()
@@ -65,16 +66,18 @@ class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
         the last fit; here it is one to the completed trials, so that the next
         point does not depend on whether the oracle was started again.
         """
+        trials = self.trials
         with warnings.catch_warnings():
             # Few points may fit any length scale.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            trials, self.trials = self.trials, completed
             try:
+                self.trials = completed
                 self.gpr.fit(*self._vectorize_trials())
+                if self.ongoing_trials:
+                    self.trials = {**trials, **completed}
+                    self.gpr.fit(*self._vectorize_trials())
             finally:
                 self.trials = trials
-            if self.ongoing_trials:
-                self.gpr.fit(*self._vectorize_trials())
 
     def _bound(self, points: np.ndarray) -> np.ndarray:
         """Return the lower confidence bound of the score to be minimized."""
@@ -89,6 +92,14 @@ class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
         super().set_state(state)
         name, keys, *rest = state["random_state"]
         self._random_state.set_state((name, np.array(keys, np.uint32), *rest))
+
+
+def _completed(trial: Any) -> Any:
+    """Return a trial that was pruned as one that completed, with its score then."""
+    if trial.status == PRUNED:
+        trial = copy.copy(trial)
+        trial.status = Status.COMPLETED
+    return trial
 
 
 class _Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
@@ -207,6 +218,7 @@ def make_oracle(
     oracle.verbose = 0
     oracle.store = store
     oracle.retention = Retention(settings.keep)
+    oracle.prune = settings.prune
     oracle.fits = lambda values: fits(values, space, hypermodel, settings)
     oracle.cost = lambda values: hypermodel.cost(point(values, space))
     oracle.reload()

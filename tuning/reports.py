@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras_tuner.src.engine.trial import TrialStatus
 
 
 class Reports(keras.callbacks.Callback):
-    """Tells the oracle the metrics of each epoch.
+    """Tells the oracle the metrics of each epoch, and stops where it says so.
+
+    Attributes:
+        is_pruned: Whether the oracle has stopped the trial.
 
     Args:
         oracle: The oracle.
@@ -19,9 +23,13 @@ class Reports(keras.callbacks.Callback):
         super().__init__()
         self.oracle = oracle
         self.trial_id = trial_id
+        self.is_pruned = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.oracle.update_trial(self.trial_id, dict(logs or {}), epoch)
+        trial = self.oracle.update_trial(self.trial_id, dict(logs or {}), epoch)
+        is_last = epoch + 1 == self.params["epochs"]  # There is nothing to save.
+        if trial.status == TrialStatus.STOPPED and not is_last:
+            self.is_pruned = self.model.stop_training = True
 
 
 def observed(trial: Any, step: int) -> dict[str, float]:
@@ -32,6 +40,12 @@ def observed(trial: Any, step: int) -> dict[str, float]:
         for observation in history.get_history()
         if observation.step == step
     }
+
+
+def values_of(trial: Any, name: str) -> list[float]:
+    """Return a metric's value after each epoch that was reported."""
+    history = trial.metrics.metrics.get(name)
+    return [seen.value[-1] for seen in history.get_history()] if history else []
 
 
 def forget(trial: Any, step: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tuning.checkpoints import remove
@@ -40,14 +39,3 @@ class Retention:
         for trial_id in ended - oracle.to_continue() - self._without_checkpoint:
             remove(oracle.store.checkpoint_folder(trial_id))
             self._without_checkpoint.add(trial_id)
-
-
-def disk_use(folder: Path) -> int:
-    """Return the bytes that a folder's files hold."""
-    total = 0
-    for file in folder.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except FileNotFoundError:  # Removed by the search in the meantime.
-            continue
-    return total

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
+PRUNING_RULES = ("median", "halving")
 DEFAULT_MODEL = "alexnet:AlexNet"
 
 # A search may be resumed with another value of these.
@@ -51,6 +52,8 @@ class SearchSettings:
         gpus_per_trial: GPUs that a worker holds, in (0, 1]: 0.25 packs four
             trials on one.
         keep: Number of trials, the best ones, whose weights stay on disk; int >= 1.
+        prune: Rule by which trials are stopped early, as in `tuning.pruning`:
+            "median" or "halving"; None lets each have all of its epochs.
         retry_oom: Whether a trial that runs out of memory is run once more with
             half the batch size.
         trial_timeout: Seconds within which a trial must end a batch, its first
@@ -78,6 +81,7 @@ class SearchSettings:
     workers: int | None = None
     gpus_per_trial: float = 1.0
     keep: int = 3
+    prune: str | None = None
     retry_oom: bool = False
     trial_timeout: float | None = None
 
@@ -86,6 +90,13 @@ class SearchSettings:
         put(self, "data", _path_text("data", self.data))
         _choice("tuner", self.tuner, TUNERS)
         _choice("objective", self.objective, ("val_accuracy", "val_loss"))
+        if self.prune is not None:
+            _choice("prune", self.prune, PRUNING_RULES)
+            if self.tuner == "hyperband":
+                raise ValueError(
+                    "prune must be None with Hyperband, which stops trials itself "
+                    f"and counts on the others; received prune={self.prune!r}."
+                )
         for name in ("trials", "epochs", "keep"):
             _whole(name, getattr(self, name), 1)
         _whole("seed", self.seed, 0)

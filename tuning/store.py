@@ -164,3 +164,14 @@ def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(file, text.getvalue().encode())
+
+
+def disk_use(folder: Path) -> int:
+    """Return the bytes that a folder's files hold."""
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except FileNotFoundError:  # Removed by the search in the meantime.
+            continue
+    return total

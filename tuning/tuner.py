@@ -14,6 +14,7 @@ from keras_tuner.src.engine import trial as trial_module
 
 from alexnet.data import ImageData
 from tuning.checkpoints import Checkpoints, TrialState
+from tuning.durable import PRUNED
 from tuning.failures import (
     FiniteLoss,
     OutOfMemory,
@@ -87,7 +88,7 @@ class TrialTuner(keras_tuner.Tuner):
     def run_trial(
         self, trial: Any, *args: Any, batch_size: int | None = None, **kwargs: Any
     ) -> dict[str, float]:
-        """Train the trial's network; return the metrics of its best epoch.
+        """Train the trial's network, set its status, return its best epoch's metrics.
 
         A trial that was cut off goes on from its checkpoint, and one of Hyperband's
         later rounds from that of the trial it continues. With a `batch_size`, which
@@ -112,10 +113,11 @@ class TrialTuner(keras_tuner.Tuner):
         kwargs["initial_epoch"] = state.next_epoch
         for index, epoch in enumerate(state.epochs):
             self.oracle.update_trial(trial.trial_id, state.metrics(index), epoch)
+        reports = Reports(self.oracle, trial.trial_id)
         callbacks = [
             FiniteLoss(values),
             best,
-            Reports(self.oracle, trial.trial_id),
+            reports,
             Checkpoints(
                 self.store.checkpoint_folder(trial.trial_id),
                 state,
@@ -133,7 +135,11 @@ class TrialTuner(keras_tuner.Tuner):
             verbose=0,
             **kwargs,
         )
-        best.save(model, self.store, trial.trial_id)
+        if reports.is_pruned:
+            trial.status = PRUNED
+        else:
+            trial.status = trial_module.TrialStatus.COMPLETED
+            best.save(model, self.store, trial.trial_id)
         cost = cost_of(model)
         write_json(
             self.store.record_file(trial.trial_id),
@@ -172,7 +178,6 @@ class TrialTuner(keras_tuner.Tuner):
             with self._watched(trial):
                 if batch_size := self._attempt(trial, *args, **kwargs):
                     self._attempt(trial, *args, batch_size=batch_size, **kwargs)
-            trial.status = trial_module.TrialStatus.COMPLETED
         except Exception as error:  # Whatever the network or the user's code raises.
             trial.status = trial_module.TrialStatus.FAILED
             trial.message = traceback.format_exc()
