@@ -243,6 +243,81 @@ def test_the_same_command_resumes(interrupted):
         assert file.read_bytes() == record
 
 
+STEPS = """
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="steps")
+class Steps(nets.Slow):
+    def train_step(self, data):
+        with open("steps", "a") as file:
+            print(end=".", file=file)
+        return super().train_step(data)
+"""
+
+
+def test_a_killed_worker_goes_on_within_the_trial(tmp_path):
+    """After kill -9 the trial goes on after its last epoch, to the very same score."""
+    options = ["--directory", "s", "--model", "steps:Steps", "--tune", "dropout"]
+    options += ["--trials", "1", "--epochs", "4"]
+    folders = [tmp_path / "whole", tmp_path / "killed"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "nets.py").write_text(NETS.replace("(0, 0)", "(1, 1)"))
+        (folder / "steps.py").write_text(STEPS)
+    process = start(folders[1], *options, "--workers", "1")
+    checkpoint = Store(folders[1] / "s").checkpoint_folder("0") / "state.json"
+    try:
+        wait_for(checkpoint.exists, process)
+        kill_at_work(process, "ray::run_worker")
+    finally:
+        done = finish(process)
+    assert (done[0], done[2]) == (0, "")
+    status, _, errors = finish(start(folders[0], *options, "--workers", "0"))
+    assert (status, errors) == (0, "")
+    (whole,), (killed,) = map(rows_of, folders)
+    # Tolerance: the promise; the processes may use other numbers of threads.
+    assert float(killed["score"]) == pytest.approx(float(whole["score"]), abs=1e-5)
+    assert killed["best_epoch"] == whole["best_epoch"]
+    steps = [len((folder / "steps").read_text()) for folder in folders]
+    assert steps[0] < steps[1] < steps[0] * 5 / 4  # Less than an epoch is repeated.
+
+
+COUNTED = """
+import os
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="counted")
+class Counted(nets.Slow):
+    def compile(self, *args, **kwargs):
+        if os.path.exists("pids"):
+            with open("pids", "a") as file:
+                print(os.getpid(), file=file)
+        super().compile(*args, **kwargs)
+"""
+
+
+@pytest.mark.parametrize(
+    "is_isolated", [pytest.param(False, marks=pytest.mark.slow), True]
+)
+def test_isolated_trials_have_processes_of_their_own(tmp_path, is_isolated):
+    """With --isolate-trials each trial has a new process, otherwise all have one."""
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "counted.py").write_text(COUNTED)
+    (tmp_path / "pids").write_text("")
+    options = ["--directory", "s", "--model", "counted:Counted", "--workers", "1"]
+    options += ["--trials", "2", "--epochs", "1"]
+    options += ["--isolate-trials"] if is_isolated else []
+    process = start(tmp_path, *options)
+    status, _, errors = finish(process)
+    assert (status, errors) == (0, "")
+    assert statuses(tmp_path) == dict.fromkeys("01", "COMPLETED")
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    # The search's own process makes the best model.
+    assert len({*pids} - {process.pid}) == (2 if is_isolated else 1)
+
+
 HANGING = """
 import ctypes
 import keras

@@ -58,6 +58,7 @@ REFUSED = [
     ("retry_oom", 1, TypeError, "retry_oom=1"),
     ("trial_timeout", 0, ValueError, "trial_timeout=0"),
     ("trial_timeout", float("inf"), ValueError, "trial_timeout=inf"),
+    ("isolate_trials", "yes", TypeError, "isolate_trials='yes'"),
     ("trial_timeout", "9", TypeError, "trial_timeout='9'"),
 ]
 
@@ -79,6 +80,12 @@ def test_hyperband_is_not_pruned():
     """Hyperband with a pruning rule is refused, since it prunes itself."""
     with pytest.raises(ValueError, match=r"with Hyperband.*received prune='median'"):
         SearchSettings(tuner="hyperband", prune="median")
+
+
+def test_trials_of_this_process_are_not_isolated():
+    """Without worker processes, trials cannot have processes of their own."""
+    with pytest.raises(ValueError, match=r"isolate_trials=True and workers=0\. Use"):
+        SearchSettings(isolate_trials=True, workers=0)
 
 
 def test_is_frozen():
@@ -159,6 +166,7 @@ def test_differences_name_both_values():
         ("prune", "median"),
         ("retry_oom", True),
         ("trial_timeout", 60.0),
+        ("isolate_trials", True),
     ],
 )
 def test_only_the_means_may_differ(name, value):

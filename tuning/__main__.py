@@ -280,6 +280,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SECONDS",
     )
+    switch("isolate_trials", "run each trial in a process of its own")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ DEFAULT_MODEL = "alexnet:AlexNet"
 RUNTIME_SETTINGS = frozenset(
     {
         *("directory", "workers", "gpus_per_trial", "keep"),
-        *("retry_oom", "trial_timeout"),
+        *("retry_oom", "trial_timeout", "isolate_trials"),
     }
 )
 
@@ -58,6 +58,8 @@ class SearchSettings:
             half the batch size.
         trial_timeout: Seconds within which a trial must end a batch, its first
             included, or it is stopped and fails; None for any time.
+        isolate_trials: Whether each trial has a process of its own, so that what it
+            leaves in memory goes with it; not with `workers` 0.
 
     Raises:
         TypeError, ValueError: A setting is of the wrong kind or outside its
@@ -84,6 +86,7 @@ class SearchSettings:
     prune: str | None = None
     retry_oom: bool = False
     trial_timeout: float | None = None
+    isolate_trials: bool = False
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # The dataclass is frozen from here on.
@@ -107,8 +110,13 @@ class SearchSettings:
             _whole("workers", self.workers, 0)
         for name, most in (("validation_fraction", False), ("gpus_per_trial", True)):
             _share(name, getattr(self, name), most)
-        for name in ("horizontal_flip", "retry_oom"):
+        for name in ("horizontal_flip", "retry_oom", "isolate_trials"):
             _switch(name, getattr(self, name))
+        if self.isolate_trials and self.workers == 0:
+            raise ValueError(
+                "isolate_trials must be False without worker processes; received "
+                "isolate_trials=True and workers=0. Use workers=1."
+            )
         if self.trial_timeout is not None:
             _positive("trial_timeout", self.trial_timeout)
         if isinstance(self.image_size, list):
