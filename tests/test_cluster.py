@@ -259,7 +259,7 @@ class Steps(nets.Slow):
 def test_a_killed_worker_goes_on_within_the_trial(tmp_path):
     """After kill -9 the trial goes on after its last epoch, to the very same score."""
     options = ["--directory", "s", "--model", "steps:Steps", "--tune", "dropout"]
-    options += ["--trials", "1", "--epochs", "4"]
+    options += ["--trials", "1", "--epochs", "6"]
     folders = [tmp_path / "whole", tmp_path / "killed"]
     for folder in folders:
         folder.mkdir()
@@ -270,6 +270,7 @@ def test_a_killed_worker_goes_on_within_the_trial(tmp_path):
     try:
         wait_for(checkpoint.exists, process)
         kill_at_work(process, "ray::run_worker")
+        assert statuses(folders[1]) == {"0": "RUNNING"}
     finally:
         done = finish(process)
     assert (done[0], done[2]) == (0, "")
@@ -280,7 +281,7 @@ def test_a_killed_worker_goes_on_within_the_trial(tmp_path):
     assert float(killed["score"]) == pytest.approx(float(whole["score"]), abs=1e-5)
     assert killed["best_epoch"] == whole["best_epoch"]
     steps = [len((folder / "steps").read_text()) for folder in folders]
-    assert steps[0] < steps[1] < steps[0] * 5 / 4  # Less than an epoch is repeated.
+    assert steps[0] <= steps[1] < steps[0] * 7 / 6  # Less than an epoch is repeated.
 
 
 COUNTED = """

@@ -83,10 +83,10 @@ class DurableOracle(keras_tuner.Oracle):
 
     def best_first(self, trial_ids: Iterable[str]) -> list[str]:
         """Return those trials that completed, as `tuning.results.ranked` has them."""
+        trials = {key: self.trials[key] for key in sorted(trial_ids)}
         rows = [
             {"trial": key, "status": trial.status, "score": trial.score}
-            for key, trial in sorted(self.trials.items())
-            if key in set(trial_ids)
+            for key, trial in trials.items()
         ]
         return [row["trial"] for row in ranked(rows, self.objective.name)]
 
