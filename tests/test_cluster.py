@@ -28,10 +28,10 @@ from alexnet import AlexNet
 @keras.saving.register_keras_serializable(package="nets")
 class Slow(AlexNet):
     @classmethod
-    def search_space(cls, hp, image_shape):
+    def search_space(cls, hp, image_shape, num_dense=(0, 0)):
         return super().search_space(
             hp, image_shape, num_blocks=(2, 2), filters=((16,), (32,)),
-            use_lrn=(False,), num_dense=(0, 0), batch_size=(128,), resize=(8,),
+            use_lrn=(False,), num_dense=num_dense, batch_size=(128,), resize=(8,),
         )
 
     def compile(self, *args, **kwargs):
@@ -241,6 +241,143 @@ def test_the_same_command_resumes(interrupted):
     for trial, record in records.items():
         file = folder / "s" / f"trial_{trial}" / "record.json"
         assert file.read_bytes() == record
+
+
+STEPS = """
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="steps")
+class Steps(nets.Slow):
+    def train_step(self, data):
+        with open("steps", "a") as file:
+            print(end=".", file=file)
+        return super().train_step(data)
+"""
+
+
+def test_a_killed_worker_goes_on_within_the_trial(tmp_path):
+    """After kill -9 the trial goes on after its last epoch, to the very same score."""
+    options = ["--directory", "s", "--model", "steps:Steps", "--tune", "dropout"]
+    options += ["--trials", "1", "--epochs", "6"]
+    folders = [tmp_path / "whole", tmp_path / "killed"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "nets.py").write_text(NETS.replace("(0, 0)", "(1, 1)"))
+        (folder / "steps.py").write_text(STEPS)
+    process = start(folders[1], *options, "--workers", "1")
+    checkpoint = Store(folders[1] / "s").checkpoint_folder("0") / "state.json"
+    try:
+        wait_for(checkpoint.exists, process)
+        kill_at_work(process, "ray::run_worker")
+        assert statuses(folders[1]) == {"0": "RUNNING"}
+    finally:
+        done = finish(process)
+    assert (done[0], done[2]) == (0, "")
+    status, _, errors = finish(start(folders[0], *options, "--workers", "0"))
+    assert (status, errors) == (0, "")
+    (whole,), (killed,) = map(rows_of, folders)
+    # Tolerance: the promise; the processes may use other numbers of threads.
+    assert float(killed["score"]) == pytest.approx(float(whole["score"]), abs=1e-5)
+    assert killed["best_epoch"] == whole["best_epoch"]
+    steps = [len((folder / "steps").read_text()) for folder in folders]
+    assert steps[0] <= steps[1] < steps[0] * 7 / 6  # Less than an epoch is repeated.
+
+
+COUNTED = """
+import os
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="counted")
+class Counted(nets.Slow):
+    def compile(self, *args, **kwargs):
+        if os.path.exists("pids"):
+            with open("pids", "a") as file:
+                print(os.getpid(), file=file)
+        super().compile(*args, **kwargs)
+"""
+
+
+@pytest.mark.parametrize(
+    "is_isolated", [pytest.param(False, marks=pytest.mark.slow), True]
+)
+def test_isolated_trials_have_processes_of_their_own(tmp_path, is_isolated):
+    """With --isolate-trials each trial has a new process, otherwise all have one."""
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "counted.py").write_text(COUNTED)
+    (tmp_path / "pids").write_text("")
+    options = ["--directory", "s", "--model", "counted:Counted", "--workers", "1"]
+    options += ["--trials", "2", "--epochs", "1"]
+    options += ["--isolate-trials"] if is_isolated else []
+    process = start(tmp_path, *options)
+    status, _, errors = finish(process)
+    assert (status, errors) == (0, "")
+    assert statuses(tmp_path) == dict.fromkeys("01", "COMPLETED")
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    # The search's own process makes the best model.
+    assert len({*pids} - {process.pid}) == (2 if is_isolated else 1)
+
+
+HANGING = """
+import ctypes
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="hanging")
+class Hanging(nets.Slow):
+    @classmethod
+    def search_space(cls, hp, image_shape):
+        return super().search_space(hp, image_shape, num_dense=(1, 1))
+
+    def train_step(self, data):
+        if abs(self.dropout - 0.3) > {least}:  # Not at the default point.
+            ctypes.CDLL(None).sleep(1000)  # Compiled code, which no signal reaches.
+        return super().train_step(data)
+"""
+
+
+def run_hanging(folder, trials, least):
+    """Run a search some of whose trials hang; return what it came to."""
+    (folder / "nets.py").write_text(NETS)
+    (folder / "hanging.py").write_text(HANGING.format(least=least))
+    options = ["--directory", "s", "--model", "hanging:Hanging", "--workers", "1"]
+    options += ["--trial-timeout", "10", "--tune", "dropout", "--seed", "3"]
+    process = start(folder, *options, "--trials", trials, "--epochs", 1)
+    try:
+        return finish(process, timeout=500)
+    finally:
+        finish(process)
+
+
+def check_hanging(folder, done, least):
+    """Check that those trials that hang have failed, and these alone."""
+    status, _, errors = done
+    assert (status, errors) == (0, "")
+    hung = 0
+    for row in rows_of(folder):
+        hangs = abs(float(row["dropout"]) - 0.3) > least
+        hung += hangs
+        assert row["status"] == ("FAILED" if hangs else "COMPLETED")
+        assert row["notes"] == ("no progress" if hangs else "")
+        error = folder / "s" / f"trial_{row['trial']}" / "error.txt"
+        assert error.exists() == hangs
+        if hangs:
+            assert "sleep(1000)" in error.read_text()
+    return hung
+
+
+def test_a_trial_that_hangs_ends_its_process_and_no_other_trial(tmp_path):
+    """A trial that hangs fails; its worker goes on with the next in a new process."""
+    done = run_hanging(tmp_path, 3, 0.05)
+    assert 1 <= check_hanging(tmp_path, done, 0.05) <= 2
+
+
+@pytest.mark.slow
+def test_any_number_of_trials_may_hang(tmp_path):
+    """More trials may hang than Ray starts a worker again."""
+    done = run_hanging(tmp_path, 7, 0.01)
+    assert 5 <= check_hanging(tmp_path, done, 0.01) <= 6
 
 
 @pytest.mark.slow

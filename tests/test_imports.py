@@ -43,6 +43,9 @@ RANKS = {
     ],
     "tuning": [
         ["settings", "store"],
+        ["failures", "pruning", "reports", "results", "weights"],
+        ["checkpoints", "watch"],
+        ["resume", "retention"],
         ["oracles", "hypermodel"],
         ["tuner"],
         ["cluster"],

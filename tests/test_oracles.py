@@ -14,6 +14,7 @@ import pytest
 
 from tuning import HyperAlexNet, SearchSettings
 from tuning.oracles import make_oracle
+from tuning.reports import values_of
 from tuning.settings import TUNERS
 from tuning.space import default_point, make_space
 from tuning.store import Store, StoreError, read_json, write_json
@@ -159,6 +160,27 @@ def test_repeated_calls_change_nothing(tmp_path, tuner):
         again.end_trial(trial)
         assert files_of(tmp_path) == ended
         assert again.trials[trial.trial_id].score == 0.25
+
+
+def test_reports_of_epochs_are_kept_and_repeats_change_nothing(tmp_path):
+    """Any report may come twice; one that differs takes back what came after it."""
+    oracle = new_oracle(tmp_path)
+    trial_id = oracle.create_trial("worker-0").trial_id
+    for epoch, value in enumerate((0.5, 0.75, 0.25)):
+        oracle.update_trial(trial_id, {"val_accuracy": value, "loss": 1.0}, epoch)
+    before = files_of(tmp_path)
+    for one in (oracle, new_oracle(tmp_path)):
+        for epoch, value in ((0, 0.5), (2, 0.25), (1, 0.75)):
+            one.update_trial(trial_id, {"val_accuracy": value, "loss": 1.0}, epoch)
+            assert files_of(tmp_path) == before
+            assert values_of(one.trials[trial_id], "val_accuracy") == [0.5, 0.75, 0.25]
+    oracle.update_trial(trial_id, {"val_accuracy": 0.625, "loss": 2.0}, 1)
+    assert values_of(oracle.trials[trial_id], "val_accuracy") == [0.5, 0.625]
+    assert values_of(oracle.trials[trial_id], "loss") == [1.0, 2.0]
+    trial = oracle.trials[trial_id]
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    assert (trial.score, trial.best_step) == (0.625, 1)
 
 
 def test_a_repeated_report_replaces_the_first(tmp_path):

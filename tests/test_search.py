@@ -177,7 +177,8 @@ def test_status_and_best_show_a_search(by_command):
     status = python("-m", "tuning", "status", directory)
     assert status.returncode == 0, status.stderr
     assert status.stdout.startswith(
-        "random search on digits: 3 of 3 trials begun; 3 completed, 0 failed, 0 running"
+        "random search on digits: 3 of 3 trials begun; 3 completed, 0 pruned, "
+        "0 failed, 0 running; "
     )
     assert status.stdout.count("adamw") + status.stdout.count("sgd") == 3
     best = python("-m", "tuning", "best", directory)

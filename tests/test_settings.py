@@ -53,6 +53,13 @@ REFUSED = [
     ("workers", 1.5, TypeError, r"workers=1\.5"),
     ("gpus_per_trial", 0, ValueError, "gpus_per_trial=0"),
     ("gpus_per_trial", 1.5, ValueError, r"gpus_per_trial=1\.5"),
+    ("keep", 0, ValueError, "keep=0"),
+    ("prune", "half", ValueError, "prune='half'"),
+    ("retry_oom", 1, TypeError, "retry_oom=1"),
+    ("trial_timeout", 0, ValueError, "trial_timeout=0"),
+    ("trial_timeout", float("inf"), ValueError, "trial_timeout=inf"),
+    ("isolate_trials", "yes", TypeError, "isolate_trials='yes'"),
+    ("trial_timeout", "9", TypeError, "trial_timeout='9'"),
 ]
 
 
@@ -67,6 +74,18 @@ def test_every_setting_has_a_bad_value_above():
     """No setting is taken unchecked."""
     names = {field.name for field in dataclasses.fields(SearchSettings)}
     assert names == {name for name, *_ in REFUSED}
+
+
+def test_hyperband_is_not_pruned():
+    """Hyperband with a pruning rule is refused, since it prunes itself."""
+    with pytest.raises(ValueError, match=r"with Hyperband.*received prune='median'"):
+        SearchSettings(tuner="hyperband", prune="median")
+
+
+def test_trials_of_this_process_are_not_isolated():
+    """Without worker processes, trials cannot have processes of their own."""
+    with pytest.raises(ValueError, match=r"isolate_trials=True and workers=0\. Use"):
+        SearchSettings(isolate_trials=True, workers=0)
 
 
 def test_is_frozen():
@@ -143,6 +162,11 @@ def test_differences_name_both_values():
         ("max_multiply_adds", 3),
         ("workers", 3),
         ("gpus_per_trial", 0.5),
+        ("keep", 5),
+        ("prune", "median"),
+        ("retry_oom", True),
+        ("trial_timeout", 60.0),
+        ("isolate_trials", True),
     ],
 )
 def test_only_the_means_may_differ(name, value):

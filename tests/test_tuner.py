@@ -11,7 +11,8 @@ from alexnet.data import ImageData, load_images
 from tuning import HyperAlexNet, SearchSettings
 from tuning.oracles import make_oracle
 from tuning.store import Store, read_json
-from tuning.tuner import BestEpoch, TrialTuner, load_weights
+from tuning.tuner import TrialTuner
+from tuning.weights import BestEpoch, load_weights
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [
@@ -166,13 +167,17 @@ class Exploding(Quick):
 
 
 def test_a_loss_that_is_no_number_fails_the_trial(data, tmp_path):
-    """A NaN or infinite loss ends the trial as failed and names the epoch."""
+    """A NaN or infinite loss ends the trial in that epoch and names epoch and point."""
     tuner = new_tuner(tmp_path, Exploding, trials=1, epochs=5, tune=("batch_size",))
     tuner.run(data)
     assert tuner.oracle.trials["0"].status == "FAILED"
     last = tuner.store.error_file("0").read_text().strip().splitlines()[-1]
     assert last.startswith("FloatingPointError: Training must stay finite; ")
-    assert last.endswith("after epoch 1. Lower the learning rate.")
+    assert " of epoch 1 with " in last
+    values = tuner.oracle.trials["0"].hyperparameters.values
+    assert {"batch_size", "momentum", "kernel_size_1"} <= {*values}
+    assert all(f"{name}={value}" in last for name, value in values.items())
+    assert last.endswith(". Lower the learning rate.")
 
 
 class Mute(Quick):
@@ -255,3 +260,23 @@ def test_the_best_epoch_need_not_be_the_last(tmp_path):
     load_weights(again, tuner.store, "0")
     for of in (model, again):
         assert {float(value) for w in of.get_weights() for value in w.flat} == {1.0}
+
+
+def test_keeps_the_weights_of_the_best_trials_alone(data, tmp_path):
+    """After each trial the weights of the best `keep` are there, and no others."""
+    tuner = new_tuner(tmp_path, trials=5, epochs=1, keep=2)
+    seen = []
+
+    def look():
+        scores = {
+            trial_id: tuner.oracle.trials[trial_id].score
+            for trial_id in tuner.oracle.end_order
+        }
+        best = sorted(scores, key=lambda trial_id: (-scores[trial_id], trial_id))[:2]
+        held = {file.parent.name[-1] for file in tmp_path.glob("trial_*/*.weights.h5")}
+        seen.append(held == set(best))
+
+    tuner._on_progress = look
+    tuner.run(data)
+    assert seen == [True] * 10
+    assert len(list(tmp_path.glob("trial_*/*.weights.h5"))) == 2

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuning.settings import TUNERS, SearchSettings
+from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
 from tuning.store import Store, StoreError, read_json
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
@@ -73,23 +73,9 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from tuning.results import leaderboard, read_results
+    from tuning.status import status
 
-    settings, store = _stored(options.directory)
-    rows = read_results(store)
-    counts = [
-        f"{sum(row['status'] == status for row in rows)} {status.lower()}"
-        for status in ("COMPLETED", "FAILED", "RUNNING")
-    ]
-    print(
-        f"{settings['tuner']} search on {settings['data']}: {len(rows)} of "
-        f"{settings['trials']} trials begun; {', '.join(counts)}\n"
-    )
-    print(leaderboard(rows, settings["objective"], options.top))
-    for row in rows:
-        if row["status"] == "FAILED":
-            print(f"\ntrial {row['trial']} failed:")
-            print(store.error_file(row["trial"]).read_text().strip().splitlines()[-1])
+    print(status(*_stored(options.directory), options.top))
     return 0
 
 
@@ -244,6 +230,10 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         flag = "--" + name.replace("_", "-")
         search.add_argument(flag, default=default, help=help_text, **options)
 
+    def switch(name: str, help_text: str) -> None:
+        flag = "--" + name.replace("_", "-")
+        search.add_argument(flag, action="store_true", help=help_text)
+
     add(
         "data",
         "digits, mnist, fashion_mnist, cifar10, cifar100, a folder of class folders, "
@@ -264,11 +254,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
     )
     add("validation_fraction", "share of each class for validation")
-    search.add_argument(
-        "--horizontal-flip",
-        action="store_true",
-        help="mirror half of the training images",
-    )
+    switch("horizontal_flip", "mirror half of the training images")
     add("max_parameters", "try no network with more parameters", type=int)
     add("max_multiply_adds", "try none with more multiply-adds per image", type=int)
     add(
@@ -278,6 +264,23 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         type=int,
     )
     add("gpus_per_trial", "GPUs that each worker holds; 0.25 packs four on one")
+    add(
+        "prune",
+        "stop trials early that are worse than the median, or not in the best third "
+        "after 1, 3, 9, ... epochs",
+        choices=PRUNING_RULES,
+    )
+    add("keep", "trials, the best ones, whose weights stay on disk")
+    switch(
+        "retry_oom", "run a trial that is out of memory again with half the batch size"
+    )
+    add(
+        "trial_timeout",
+        "stop a trial that ends no batch for so long, its first included; it fails",
+        type=float,
+        metavar="SECONDS",
+    )
+    switch("isolate_trials", "run each trial in a process of its own")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ class TrainingBatches(keras.utils.PyDataset):
             appears repeats the outermost pixels.
         horizontal_flip: Whether half of the images are mirrored.
         seed: The same seed gives the same batches in every epoch.
+        first_epoch: Epoch to begin with: what training that goes on at an epoch
+            gives here, so that it sees the batches that it would have seen.
 
     Raises:
         ValueError: There are more or fewer labels than images.
@@ -35,6 +37,7 @@ class TrainingBatches(keras.utils.PyDataset):
         augmentation: float = 0.0,
         horizontal_flip: bool = False,
         seed: int = 0,
+        first_epoch: int = 0,
     ) -> None:
         super().__init__()
         if len(x) != len(y):
@@ -48,7 +51,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self.max_shift = tuple(round(augmentation * side) for side in x.shape[1:3])
         self.horizontal_flip = horizontal_flip
         self.seed = seed
-        self.epoch = -1
+        self.epoch = first_epoch - 1
         self.on_epoch_end()
 
     def __len__(self) -> int:

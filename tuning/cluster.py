@@ -63,8 +63,10 @@ def run_worker(
     threads: int,
     service: Any,
     boxed_data: list[Any],
-) -> None:
+) -> bool:
     """Run trials in this process, a Ray task, until the oracle has no more.
+
+    With `settings.isolate_trials`, run one.
 
     Args:
         settings: Of the search.
@@ -76,6 +78,9 @@ def run_worker(
         boxed_data: A list with the reference of the `ImageData`. In a list, Ray
             does not unpack it, which imports TensorFlow, before the thread
             pools are set.
+
+    Returns:
+        Whether there may be more trials.
     """
     set_threads(threads)
     import ray
@@ -87,6 +92,7 @@ def run_worker(
     oracle = RemoteOracle(
         lambda method, *args: ray.get(service.call.remote(method, *args)),
         settings.objective,
+        most_trials=1 if settings.isolate_trials else None,
     )
     TrialTuner(
         oracle,
@@ -94,7 +100,9 @@ def run_worker(
         Store(settings.directory or ""),
         settings,
         name,
+        owns_process=True,
     ).run(ray.get(boxed_data[0]))
+    return oracle.has_more
 
 
 def run_on_ray(
@@ -134,7 +142,8 @@ def run_on_ray(
             .options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
             .remote(settings, facts, uuid.uuid4().hex)
         )
-        task = ray.remote(run_worker).options(
+        # Ray ends a process after so many tasks; 0 is any number.
+        task = ray.remote(max_calls=int(settings.isolate_trials))(run_worker).options(
             num_cpus=resources["CPU"] / workers,
             num_gpus=settings.gpus_per_trial if gpus else 0,
             max_retries=WORKER_RESTARTS,
@@ -147,6 +156,7 @@ def run_on_ray(
         running = {
             start(name): name for name in map("worker-{}".format, range(workers))
         }
+        ended_before = len(ray.get(service.call.remote("progress"))["ended"])
         report = service.call.remote("progress")
         while running:
             done, _ = ray.wait([*running, report], timeout=POLL_S)
@@ -157,12 +167,17 @@ def run_on_ray(
             for reference in set(done) & set(running):
                 name = running.pop(reference)
                 try:
-                    ray.get(reference)
+                    if ray.get(reference):
+                        running[start(name)] = name
                 except ray.exceptions.RayError as error:
-                    if not ray.get(service.call.remote("abandon", name, str(error))):
+                    had_one = ray.get(service.call.remote("abandon", name, str(error)))
+                    ended = len(ray.get(service.call.remote("progress"))["ended"])
+                    # A worker that ends because its trial hangs has none any more.
+                    if not had_one and ended == ended_before:
                         raise WorkerError(
                             f"A worker ended before it had a trial: {error}"
                         ) from error
+                    ended_before = ended
                     running[start(name)] = name
         progress.update(ray.get(service.call.remote("progress")))
 

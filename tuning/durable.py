@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras_tuner
@@ -10,11 +10,16 @@ from keras_tuner.src.engine import trial as trial_module
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuning.hypermodel import Cost
+from tuning.pruning import stops
+from tuning.reports import forget, observed, values_of
+from tuning.results import ranked
+from tuning.retention import Retention
 from tuning.space import MAX_DRAWS, default_point
 from tuning.store import Store, read_json, write_bytes, write_json
 
 Status = trial_module.TrialStatus
-ENDED = (Status.COMPLETED, Status.FAILED)
+PRUNED = "PRUNED"  # A status of ours: stopped early, with a score.
+ENDED = (Status.COMPLETED, Status.FAILED, PRUNED)
 FAILURES_AT_START = 3
 
 
@@ -25,12 +30,16 @@ class DurableOracle(keras_tuner.Oracle):
         store: The search directory.
         fits: Tells whether a point, as values by name, is within the limits.
         cost: Returns the cost of such a point.
+        retention: Removes what no trial needs any more.
+        prune: Rule by which trials are stopped early, or None.
         run: Name of the run of the search that the state belongs to.
     """
 
     store: Store
     fits: Callable[[dict[str, Any]], bool]
     cost: Callable[[dict[str, Any]], Cost]
+    retention: Retention
+    prune: str | None = None
     run: str | None = None
     trials: dict[str, Any]
     ongoing_trials: dict[str, Any]
@@ -46,14 +55,44 @@ class DurableOracle(keras_tuner.Oracle):
         trial = self.trials[trial_id]
         if trial_id in self.end_order:
             return trial
-        trial.metrics = MetricsTracker()  # A repeated report replaces the first.
-        return super().update_trial(trial_id, metrics, step)
+        if observed(trial, step) != metrics:  # A repeated report changes nothing.
+            forget(trial, step)
+            super().update_trial(trial_id, metrics, step)
+        if self.prune is not None and self._is_hopeless(trial, step):
+            return trial_module.Trial(trial.hyperparameters, trial_id, Status.STOPPED)
+        return trial
+
+    def _is_hopeless(self, trial: Any, step: int) -> bool:
+        name = self.objective.name
+        others = [
+            (other.status == Status.COMPLETED, values_of(other, name))
+            for other in self.trials.values()
+            if other is not trial
+        ]
+        own = values_of(trial, name)[: step + 1]
+        return stops(self.prune or "", own, others, self.objective.direction == "max")
 
     def end_trial(self, trial: Any) -> None:
         if trial.trial_id in self.end_order:
             return
+        if trial.status == PRUNED:
+            self.score_trial(self.trials[trial.trial_id])
         super().end_trial(trial)
         self.save()  # KerasTuner saves before it takes the trial off its list.
+        self.retention.tidy(self)
+
+    def best_first(self, trial_ids: Iterable[str]) -> list[str]:
+        """Return those trials that completed, as `tuning.results.ranked` has them."""
+        trials = {key: self.trials[key] for key in sorted(trial_ids)}
+        rows = [
+            {"trial": key, "status": trial.status, "score": trial.score}
+            for key, trial in trials.items()
+        ]
+        return [row["trial"] for row in ranked(rows, self.objective.name)]
+
+    def to_continue(self) -> set[str]:
+        """Return the ended trials that others may yet go on from."""
+        return set()
 
     def has_failed(self) -> bool:
         """Tell whether every trial so far has failed, as the user's code would."""
@@ -93,6 +132,8 @@ class DurableOracle(keras_tuner.Oracle):
         if self.run != run:
             self.run = run
             self.requeue()
+        self.retention = Retention(self.retention.keep)
+        self.retention.tidy(self)
 
     def requeue(self) -> None:
         """Hand out again what the workers of an earlier run left unfinished.

@@ -110,13 +110,20 @@ class HyperAlexNet(keras_tuner.HyperModel):
         batches = TrainingBatches(
             x,
             y,
-            arguments.pop("batch_size", None) or training["batch_size"],
+            arguments.pop("batch_size", None) or self.batch_size(hp),
             augmentation=training["augmentation"],
             horizontal_flip=self.horizontal_flip,
             seed=random.randrange(2**31),
+            first_epoch=arguments.get("initial_epoch", 0),
         )
+        # They are shuffled; Keras would draw their order once more, in a thread.
+        arguments.setdefault("shuffle", False)
         arguments.setdefault("validation_batch_size", VALIDATION_BATCH_SIZE)
         return model.fit(batches, **arguments)
+
+    def batch_size(self, hp: Any) -> int:
+        """Return the images per batch at a point."""
+        return self._training(hp)["batch_size"]
 
     def cost(self, hp: Any) -> Cost:
         """Return the cost of the network at a point, without making its weights."""

@@ -8,6 +8,7 @@ are repeated change nothing.
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 from keras_tuner.src.tuners.gridsearch import LinkedList
 from sklearn.exceptions import ConvergenceWarning
 
-from tuning.durable import DurableOracle, Status
+from tuning.durable import PRUNED, DurableOracle, Status
 from tuning.hypermodel import HyperAlexNet
+from tuning.retention import Retention
 from tuning.settings import SearchSettings, derive_seed
 from tuning.space import MAX_DRAWS, fits, make_space, point
 from tuning.store import Store
@@ -35,9 +37,9 @@ class _Random(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
 class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         completed = {
-            trial_id: trial
+            trial_id: _completed(trial)
             for trial_id, trial in self.trials.items()
-            if trial.status == Status.COMPLETED
+            if trial.status in (Status.COMPLETED, PRUNED)
         }
         if len(completed) < self.num_initial_points:
             return self._random_populate_space()
@@ -64,16 +66,18 @@ class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
         the last fit; here it is one to the completed trials, so that the next
         point does not depend on whether the oracle was started again.
         """
+        trials = self.trials
         with warnings.catch_warnings():
             # Few points may fit any length scale.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            trials, self.trials = self.trials, completed
             try:
+                self.trials = completed
                 self.gpr.fit(*self._vectorize_trials())
+                if self.ongoing_trials:
+                    self.trials = {**trials, **completed}
+                    self.gpr.fit(*self._vectorize_trials())
             finally:
                 self.trials = trials
-            if self.ongoing_trials:
-                self.gpr.fit(*self._vectorize_trials())
 
     def _bound(self, points: np.ndarray) -> np.ndarray:
         """Return the lower confidence bound of the score to be minimized."""
@@ -90,8 +94,32 @@ class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
         self._random_state.set_state((name, np.array(keys, np.uint32), *rest))
 
 
+def _completed(trial: Any) -> Any:
+    """Return a trial that was pruned as one that completed, with its score then."""
+    if trial.status == PRUNED:
+        trial = copy.copy(trial)
+        trial.status = Status.COMPLETED
+    return trial
+
+
 class _Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
-    pass
+    def to_continue(self) -> set[str]:
+        # Those that a trial which has not ended goes on from, and of each round that
+        # waits for successors the best: no other can be chosen any more.
+        needed = {
+            trial.hyperparameters.values.get("tuner/trial_id")
+            for trial_id, trial in self.trials.items()
+            if trial_id not in self.end_order
+        }
+        for bracket in self._brackets:
+            for number, past in enumerate(bracket["rounds"][:-1], start=1):
+                successors = bracket["rounds"][number]
+                chosen = {entry["past_id"] for entry in successors}
+                places = self._get_size(bracket["bracket_num"], number)
+                waiting = [entry["id"] for entry in past if entry["id"] not in chosen]
+                best = self.best_first(waiting)
+                needed |= set(best[: places - len(successors)])
+        return needed - {None}
 
 
 class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
@@ -189,6 +217,8 @@ def make_oracle(
         oracle = kind(max_trials=settings.trials, **arguments)
     oracle.verbose = 0
     oracle.store = store
+    oracle.retention = Retention(settings.keep)
+    oracle.prune = settings.prune
     oracle.fits = lambda values: fits(values, space, hypermodel, settings)
     oracle.cost = lambda values: hypermodel.cost(point(values, space))
     oracle.reload()

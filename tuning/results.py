@@ -6,6 +6,7 @@ from typing import Any
 
 from tuning.store import Store, read_json
 
+NESTED = ("history", "hyperparameters")
 RECORDED = ("parameters", "multiply_adds", "seconds", "best_epoch")
 
 
@@ -13,31 +14,46 @@ def read_results(store: Store) -> list[dict[str, Any]]:
     """Return one row per trial, in the order of their ids.
 
     A row holds "trial", "status" (RUNNING for one that was cut off), "score",
-    "parameters", "multiply_adds" (per image), "seconds", "best_epoch" (from 0)
-    and "hyperparameters", a dict. What is not known is None.
+    "parameters", "multiply_adds" (per image), "seconds", "best_epoch" (from 0),
+    "notes" (what happened to it, as text), "epochs" (how many have ended),
+    "history" (per metric its value after each of them) and "hyperparameters", a
+    dict. What is not known is None.
     """
     rows = []
     for trial_id in store.trial_ids():
         trial = read_json(store.trial_file(trial_id))
         record_file = store.record_file(trial_id)
         record = read_json(record_file) if record_file.exists() else {}
+        history = _history(trial)
         rows.append(
             {
                 "trial": trial_id,
                 "status": trial["status"],
                 "score": trial["score"],
                 **{name: record.get(name) for name in RECORDED},
+                "notes": "; ".join(record.get("notes", [])),
+                "epochs": max(map(len, history.values()), default=0),
+                "history": history,
                 "hyperparameters": trial["hyperparameters"]["values"],
             }
         )
     return rows
 
 
+def _history(trial: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the metrics that a trial reported, from KerasTuner's record of it."""
+    metrics = trial.get("metrics", {}).get("metrics", {})
+    return {
+        name: [seen["value"][-1] for seen in metric["observations"]]
+        for name, metric in metrics.items()
+    }
+
+
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows with each hyperparameter as a column of its own, for a CSV file."""
     flat = []
     for row in rows:
-        known = {key: value for key, value in row.items() if key != "hyperparameters"}
+        known = {key: value for key, value in row.items() if key not in NESTED}
         flat.append({**known, **row["hyperparameters"]})
     return flat
 

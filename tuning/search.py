@@ -156,7 +156,7 @@ def _finish(
     import keras_tuner
 
     from tuning.hypermodel import VALIDATION_BATCH_SIZE
-    from tuning.tuner import load_weights
+    from tuning.weights import load_weights
 
     rows = read_results(store)
     best = next(iter(ranked(rows, settings.objective)), None)

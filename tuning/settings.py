@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
+PRUNING_RULES = ("median", "halving")
 DEFAULT_MODEL = "alexnet:AlexNet"
 
 # A search may be resumed with another value of these.
-RUNTIME_SETTINGS = frozenset({"directory", "workers", "gpus_per_trial"})
+RUNTIME_SETTINGS = frozenset(
+    {
+        *("directory", "workers", "gpus_per_trial", "keep"),
+        *("retry_oom", "trial_timeout", "isolate_trials"),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +51,15 @@ class SearchSettings:
             GPUs, as many as cores and memory carry; 0 for this process.
         gpus_per_trial: GPUs that a worker holds, in (0, 1]: 0.25 packs four
             trials on one.
+        keep: Number of trials, the best ones, whose weights stay on disk; int >= 1.
+        prune: Rule by which trials are stopped early, as in `tuning.pruning`:
+            "median" or "halving"; None lets each have all of its epochs.
+        retry_oom: Whether a trial that runs out of memory is run once more with
+            half the batch size.
+        trial_timeout: Seconds within which a trial must end a batch, its first
+            included, or it is stopped and fails; None for any time.
+        isolate_trials: Whether each trial has a process of its own, so that what it
+            leaves in memory goes with it; not with `workers` 0.
 
     Raises:
         TypeError, ValueError: A setting is of the wrong kind or outside its
@@ -66,13 +82,25 @@ class SearchSettings:
     max_multiply_adds: int | None = None
     workers: int | None = None
     gpus_per_trial: float = 1.0
+    keep: int = 3
+    prune: str | None = None
+    retry_oom: bool = False
+    trial_timeout: float | None = None
+    isolate_trials: bool = False
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # The dataclass is frozen from here on.
         put(self, "data", _path_text("data", self.data))
         _choice("tuner", self.tuner, TUNERS)
         _choice("objective", self.objective, ("val_accuracy", "val_loss"))
-        for name in ("trials", "epochs"):
+        if self.prune is not None:
+            _choice("prune", self.prune, PRUNING_RULES)
+            if self.tuner == "hyperband":
+                raise ValueError(
+                    "prune must be None with Hyperband, which stops trials itself "
+                    f"and counts on the others; received prune={self.prune!r}."
+                )
+        for name in ("trials", "epochs", "keep"):
             _whole(name, getattr(self, name), 1)
         _whole("seed", self.seed, 0)
         for name in ("max_parameters", "max_multiply_adds"):
@@ -82,11 +110,15 @@ class SearchSettings:
             _whole("workers", self.workers, 0)
         for name, most in (("validation_fraction", False), ("gpus_per_trial", True)):
             _share(name, getattr(self, name), most)
-        if not isinstance(self.horizontal_flip, bool):
-            raise TypeError(
-                "horizontal_flip must be True or False; received "
-                f"horizontal_flip={self.horizontal_flip!r}."
+        for name in ("horizontal_flip", "retry_oom", "isolate_trials"):
+            _switch(name, getattr(self, name))
+        if self.isolate_trials and self.workers == 0:
+            raise ValueError(
+                "isolate_trials must be False without worker processes; received "
+                "isolate_trials=True and workers=0. Use workers=1."
             )
+        if self.trial_timeout is not None:
+            _positive("trial_timeout", self.trial_timeout)
         if isinstance(self.image_size, list):
             put(self, "image_size", tuple(self.image_size))
         size = self.image_size
@@ -210,6 +242,20 @@ def _whole(name: str, value: Any, least: int) -> None:
         raise TypeError(f"{name} must be a whole number; received {name}={value!r}.")
     if value < least:
         raise ValueError(f"{name} must be at least {least}; received {name}={value!r}.")
+
+
+def _switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; received {name}={value!r}.")
+
+
+def _positive(name: str, value: Any) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number; received {name}={value!r}.")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be greater than 0 and finite; received {name}={value!r}."
+        )
 
 
 def _share(name: str, value: Any, may_be_one: bool) -> None:

@@ -5,6 +5,7 @@ oracle.json                 state of KerasTuner's oracle
 trial_03/trial.json         KerasTuner's record: hyperparameters, status, score
 trial_03/record.json        history, parameters, multiply-adds, seconds
 trial_03/best.weights.h5    weights of its best epoch
+trial_03/checkpoint/        weights, optimizer and random state, while it runs
 trial_03/error.txt          traceback, if it failed
 results.csv                 one row per trial
 best/model.keras            the best trial's model
@@ -61,6 +62,10 @@ class Store:
     def weights_file(self, trial_id: str) -> Path:
         """Return the file of the weights of a trial's best epoch."""
         return self.trial_folder(trial_id) / "best.weights.h5"
+
+    def checkpoint_folder(self, trial_id: str) -> Path:
+        """Return the folder of how far a trial has come, while it has not ended."""
+        return self.trial_folder(trial_id) / "checkpoint"
 
     def error_file(self, trial_id: str) -> Path:
         """Return the file of a failed trial's traceback."""
@@ -159,3 +164,14 @@ def write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(file, text.getvalue().encode())
+
+
+def disk_use(folder: Path) -> int:
+    """Return the bytes that a folder's files hold."""
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except FileNotFoundError:  # Removed by the search in the meantime.
+            continue
+    return total

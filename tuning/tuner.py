@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import time
+import contextlib
+import functools
+import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import keras_tuner
-import numpy as np
 from keras_tuner.src.engine import trial as trial_module
 
 from alexnet.data import ImageData
-from tuning.hypermodel import HyperAlexNet, cost_of
-from tuning.settings import SearchSettings, derive_seed
+from tuning.checkpoints import Checkpoints, TrialState
+from tuning.durable import PRUNED
+from tuning.failures import (
+    FiniteLoss,
+    OutOfMemory,
+    TrialTimeout,
+    is_out_of_memory,
+    note_of,
+    text_of,
+)
+from tuning.hypermodel import VALIDATION_BATCH_SIZE, HyperAlexNet, cost_of
+from tuning.reports import Reports
+from tuning.resume import begin
+from tuning.settings import SearchSettings
 from tuning.store import Store, write_bytes, write_json
+from tuning.watch import Beats, MainThreadInterrupt, Watch
+from tuning.weights import BestEpoch
 
 
 class TrialTuner(keras_tuner.Tuner):
@@ -34,6 +47,8 @@ class TrialTuner(keras_tuner.Tuner):
         tuner_id: Name of the worker; one that is started again under its name
             gets its trial back.
         on_progress: Called as each trial begins and ends.
+        owns_process: Whether a trial that hangs may end this process; otherwise it
+            is interrupted, if the search runs in the main thread.
     """
 
     def __init__(
@@ -44,6 +59,7 @@ class TrialTuner(keras_tuner.Tuner):
         settings: SearchSettings,
         tuner_id: str,
         on_progress: Callable[[], None] = lambda: None,
+        owns_process: bool = False,
     ) -> None:
         # KerasTuner only needs the two names; the store says where files go.
         super().__init__(
@@ -55,7 +71,10 @@ class TrialTuner(keras_tuner.Tuner):
         )
         self.store = store
         self.settings = settings
+        self.owns_process = owns_process
         self._on_progress = on_progress
+        self._state: TrialState | None = None  # Of the trial that runs.
+        self._watch = Watch(None, lambda message: None)
 
     def run(self, data: ImageData) -> None:
         """Run trials on `data` until the oracle has no more."""
@@ -66,34 +85,72 @@ class TrialTuner(keras_tuner.Tuner):
             epochs=self.settings.epochs,
         )
 
-    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Train the trial's network; return the metrics of its best epoch."""
-        started = time.monotonic()
+    def run_trial(
+        self, trial: Any, *args: Any, batch_size: int | None = None, **kwargs: Any
+    ) -> dict[str, float]:
+        """Train the trial's network, set its status, return its best epoch's metrics.
+
+        A trial that was cut off goes on from its checkpoint, and one of Hyperband's
+        later rounds from that of the trial it continues. With a `batch_size`, which
+        the point does not have, it is run from its beginning.
+        """
         values = trial.hyperparameters.values
-        keras.utils.set_random_seed(
-            derive_seed(self.settings.seed, f"trial {int(trial.trial_id)}")
-        )
-        model = self._try_build(trial.hyperparameters)
-        if "tuner/epochs" in values:  # Hyperband's rounds go on where one ended.
-            kwargs["epochs"] = values["tuner/epochs"]
-            kwargs["initial_epoch"] = values["tuner/initial_epoch"]
-        if "tuner/trial_id" in values:
-            load_weights(model, self.store, values["tuner/trial_id"])
         best = BestEpoch(self.oracle.objective)
-        history = self.hypermodel.fit(
-            trial.hyperparameters, model, *args, callbacks=[best], verbose=0, **kwargs
+        model, state, randomness = begin(
+            trial,
+            self.oracle,
+            self.store,
+            self.settings,
+            self._try_build,
+            best,
+            batch_size,
         )
-        best.save(model, self.store, trial.trial_id)
+        self._state = state
+        if state.batch_size is not None:
+            kwargs["batch_size"] = state.batch_size
+            kwargs["validation_batch_size"] = VALIDATION_BATCH_SIZE // 2
+        kwargs["epochs"] = values.get("tuner/epochs", kwargs["epochs"])
+        kwargs["initial_epoch"] = state.next_epoch
+        for index, epoch in enumerate(state.epochs):
+            self.oracle.update_trial(trial.trial_id, state.metrics(index), epoch)
+        reports = Reports(self.oracle, trial.trial_id)
+        callbacks = [
+            FiniteLoss(values),
+            best,
+            reports,
+            Checkpoints(
+                self.store.checkpoint_folder(trial.trial_id),
+                state,
+                best,
+                randomness,
+                keep_last=kwargs["epochs"] < self.settings.epochs,
+            ),
+            Beats(self._watch),
+        ]
+        self.hypermodel.fit(
+            trial.hyperparameters,
+            model,
+            *args,
+            callbacks=callbacks,
+            verbose=0,
+            **kwargs,
+        )
+        if reports.is_pruned:
+            trial.status = PRUNED
+        else:
+            trial.status = trial_module.TrialStatus.COMPLETED
+            best.save(model, self.store, trial.trial_id)
         cost = cost_of(model)
         write_json(
             self.store.record_file(trial.trial_id),
             {
                 "parameters": cost.parameters,
                 "multiply_adds": cost.multiply_adds,
-                "seconds": round(time.monotonic() - started, 3),
+                "seconds": round(state.seconds, 3),
                 "best_epoch": best.epoch,
-                "epochs": history.epoch,
-                "history": history.history,
+                "notes": state.notes,
+                "epochs": state.epochs,
+                "history": state.history,
             },
         )
         return {name: float(value) for name, value in best.metrics.items()}
@@ -116,75 +173,63 @@ class TrialTuner(keras_tuner.Tuner):
 
     def _try_run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
         self.store.error_file(trial.trial_id).unlink(missing_ok=True)
+        self._state = None
         try:
-            metrics = self.run_trial(trial, *args, **kwargs)
-            self.oracle.update_trial(trial.trial_id, metrics)
-            trial.status = trial_module.TrialStatus.COMPLETED
-        except Exception:  # Whatever the network or the user's code raises.
+            with self._watched(trial):
+                if batch_size := self._attempt(trial, *args, **kwargs):
+                    self._attempt(trial, *args, batch_size=batch_size, **kwargs)
+        except Exception as error:  # Whatever the network or the user's code raises.
             trial.status = trial_module.TrialStatus.FAILED
             trial.message = traceback.format_exc()
-            error_file = self.store.error_file(trial.trial_id)
-            write_bytes(error_file, trial.message.encode())
+            self._record_failure(trial, trial.message, note_of(error))
 
+    def _attempt(self, trial: Any, *args: Any, **kwargs: Any) -> int | None:
+        """Run the trial; return the batch size to run it again with, if any."""
+        try:
+            self.run_trial(trial, *args, **kwargs)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            state = self._state or TrialState(None)
+            used = state.batch_size or self.hypermodel.batch_size(trial.hyperparameters)
+            may_retry = self.settings.retry_oom and state.batch_size is None
+            if may_retry and self._state is not None and used > 1:
+                return used // 2
+            raise OutOfMemory(
+                f"A trial must fit into memory; epoch {state.next_epoch + 1} did not "
+                f"with batches of {used} and {text_of(trial.hyperparameters.values)}. "
+                "Lower max_parameters, or allow half the batch size with retry_oom."
+            ) from error
+        return None
 
-class BestEpoch(keras.callbacks.Callback):
-    """Keeps the weights of the best epoch, and stops at a loss that is no number.
+    @contextlib.contextmanager
+    def _watched(self, trial: Any) -> Iterator[None]:
+        """Watch over the trial for as long as this is entered."""
+        timeout_s = self.settings.trial_timeout
+        with contextlib.ExitStack() as stack:
+            on_hang: Callable[[str], None]
+            if self.owns_process or timeout_s is None:
+                on_hang = functools.partial(self._end_process, trial)
+            else:
+                on_hang = stack.enter_context(MainThreadInterrupt())
+            self._watch = stack.enter_context(Watch(timeout_s, on_hang))
+            yield
 
-    Args:
-        objective: KerasTuner's: the metric and its direction.
+    def _end_process(self, trial: Any, message: str) -> None:
+        """Fail the trial, which hangs, and end the process; Ray starts another."""
+        self._record_failure(trial, message, note_of(TrialTimeout()))
+        self.oracle.abandon(self.tuner_id, message)
+        os._exit(1)
 
-    Attributes:
-        epoch: Number of the best epoch, from 0.
-        metrics: All metrics of that epoch.
-
-    Raises:
-        FloatingPointError: A loss is NaN or infinite (raised while training).
-        ValueError: The model does not report the objective.
-    """
-
-    def __init__(self, objective: Any) -> None:
-        super().__init__()
-        self.objective = objective
-        self.epoch: int | None = None
-        self.metrics: dict[str, float] = {}
-        self.weights: list[np.ndarray] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs or {}
-        for name, value in logs.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"Training must stay finite; {name} was {value} after epoch "
-                    f"{epoch + 1}. Lower the learning rate."
-                )
-        if not self.objective.has_value(logs):
-            raise ValueError(
-                f"The model must report the objective {self.objective.name!r}; it "
-                f"reported {', '.join(logs)}. Compile it with that metric."
-            )
-        value = self.objective.get_value(logs)
-        if self.epoch is None or self.objective.better_than(
-            value, self.objective.get_value(self.metrics)
-        ):
-            self.epoch = epoch
-            self.metrics = dict(logs)
-            self.weights = self.model.get_weights()
-
-    def save(self, model: keras.Model, store: Store, trial_id: str) -> None:
-        """Set the model to its best epoch and write those weights."""
-        model.set_weights(self.weights)
-        file = store.weights_file(trial_id)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name("part.weights.h5")
-        _without_optimizer(model).save_weights(part)
-        part.replace(file)
-
-
-def load_weights(model: keras.Model, store: Store, trial_id: str) -> None:
-    """Load the weights of a trial's best epoch."""
-    _without_optimizer(model).load_weights(store.weights_file(trial_id))
-
-
-def _without_optimizer(model: keras.Model) -> keras.Model:
-    # Keras writes a compiled model's optimizer along: up to twice the weights.
-    return keras.Model(model.inputs, model.outputs)
+    def _record_failure(self, trial: Any, message: str, note: str | None) -> None:
+        state = self._state or TrialState(None)
+        write_bytes(self.store.error_file(trial.trial_id), message.encode())
+        write_json(
+            self.store.record_file(trial.trial_id),
+            {
+                "seconds": round(state.seconds, 3),
+                "notes": [*state.notes, *([note] if note else [])],
+                "epochs": state.epochs,
+                "history": state.history,
+            },
+        )

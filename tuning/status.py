@@ -1,0 +1,51 @@
+"""What `python -m tuning status` shows; it reads the directory and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuning.results import leaderboard, read_results
+from tuning.store import Store, disk_use
+
+STATUSES = ("COMPLETED", "PRUNED", "FAILED", "RUNNING")
+
+
+def status(settings: dict[str, Any], store: Store, most: int = 10) -> str:
+    """Return how far a search has come, as text.
+
+    Args:
+        settings: Of the search, as its `search.json` has them.
+        store: The search directory.
+        most: Trials to list at most, the best ones.
+    """
+    rows = read_results(store)
+    counts = [
+        f"{sum(row['status'] == name for row in rows)} {name.lower()}"
+        for name in STATUSES
+    ]
+    objective = settings["objective"]
+    heading = (
+        f"{settings['tuner']} search on {settings['data']}: {len(rows)} of "
+        f"{settings['trials']} trials begun; {', '.join(counts)}; "
+        f"{disk_use(store.root) / 2**20:,.1f} MiB on disk"
+    )
+    lines = [heading, "", leaderboard(rows, objective, most)]
+    running = [row for row in rows if row["status"] == "RUNNING"]
+    if running:
+        lines.append("")
+    for row in running:
+        epochs = row["hyperparameters"].get("tuner/epochs", settings["epochs"])
+        begun = row["hyperparameters"].get("tuner/initial_epoch", 0)
+        latest = "".join(
+            f", {objective} {value:.4f}"
+            for value in row["history"].get(objective, [])[-1:]
+        )
+        lines.append(
+            f"trial {row['trial']} runs: {begun + row['epochs']} of {epochs} epochs"
+            f"{latest}"
+        )
+    for row in rows:
+        if row["status"] == "FAILED":
+            error = store.error_file(row["trial"]).read_text().strip()
+            lines += ["", f"trial {row['trial']} failed:", error.splitlines()[-1]]
+    return "\n".join(lines)
