@@ -175,6 +175,7 @@ def test_layout_is_documented():
         store.results_file,
         store.best_model_file,
         store.best_hyperparameters_file,
+        store.point_file("03"),
         store.trial_file("03"),
         store.record_file("03"),
         store.weights_file("03"),

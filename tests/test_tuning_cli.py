@@ -177,6 +177,8 @@ def test_help_shows_every_setting_with_its_default(tmp_path):
     }.items():
         assert f" {option} " in text
         assert f"(default: {default})" in text
+    for option in ("--start-with", "--add"):
+        assert f" {option} " in text
     for option in ("--directory", "--tune", "--image-size", "--horizontal-flip"):
         assert f" {option} " in text
     for option in ("--max-parameters", "--max-multiply-adds", "--workers"):

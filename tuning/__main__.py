@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.settings import TUNERS, SearchSettings
+from tuning.start_points import read_points
 from tuning.store import Store, StoreError, read_json
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
@@ -77,13 +78,14 @@ def _status(options: argparse.Namespace) -> int:
 
     settings, store = _stored(options.directory)
     rows = read_results(store)
+    total = settings["trials"] + len(settings.get("add", ()))
     counts = [
         f"{sum(row['status'] == status for row in rows)} {status.lower()}"
         for status in ("COMPLETED", "FAILED", "RUNNING")
     ]
     print(
         f"{settings['tuner']} search on {settings['data']}: {len(rows)} of "
-        f"{settings['trials']} trials begun; {', '.join(counts)}\n"
+        f"{total} trials begun; {', '.join(counts)}\n"
     )
     print(leaderboard(rows, settings["objective"], options.top))
     for row in rows:
@@ -158,6 +160,8 @@ def _stored(directory: str) -> tuple[dict[str, Any], Any]:
 def _settings(options: argparse.Namespace) -> SearchSettings:
     given = {name: getattr(options, name) for name in DEFAULTS}
     given["tune"] = _patterns(options.tune)
+    for name in ("start_with", "add"):
+        given[name] = read_points(given[name]) if given[name] else ()
     if options.image_size and len(options.image_size) == 1:
         given["image_size"] = options.image_size[0]
     return SearchSettings(**given)
@@ -250,7 +254,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         "or an .npz file with x and y",
     )
     add("tuner", "how points are chosen", choices=TUNERS)
-    add("trials", "points to try")
+    add("trials", "points to try; may grow when a search is resumed")
     add("epochs", "epochs of a trial; with hyperband of the longest")
     add("directory", "where the search lives; runs/ and the data's name if not given")
     add("seed", "of the points, the weights and the batches")
@@ -278,6 +282,11 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         type=int,
     )
     add("gpus_per_trial", "GPUs that each worker holds; 0.25 packs four on one")
+    for name, help_text in (
+        ("--start-with", "points to try first, among --trials: a JSON list of them"),
+        ("--add", "points to try next, beyond --trials, also in a search that exists"),
+    ):
+        search.add_argument(name, default="", metavar="FILE", help=help_text)
 
 
 if __name__ == "__main__":

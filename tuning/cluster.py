@@ -47,12 +47,20 @@ class OracleService:
         from tuning.oracles import make_oracle
 
         hypermodel = make_hypermodel(settings, facts)
-        self.oracle = make_oracle(settings, hypermodel, Store(settings.directory or ""))
+        store = Store(settings.directory or "")
+        self.messages: list[str] = []
+        self.membership = contextlib.ExitStack()  # Until this process ends.
+        self.membership.enter_context(store.joined())
+        self.oracle = make_oracle(settings, hypermodel, store, self.messages.append)
         self.oracle.begin(run)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the oracle."""
         return getattr(self.oracle, method)(*args)
+
+    def progress(self) -> dict[str, Any]:
+        """Return the oracle's progress, and what it found damaged."""
+        return {**self.oracle.progress(), "messages": self.messages}
 
 
 def run_worker(
@@ -87,13 +95,10 @@ def run_worker(
         lambda method, *args: ray.get(service.call.remote(method, *args)),
         settings.objective,
     )
-    TrialTuner(
-        oracle,
-        make_hypermodel(settings, facts),
-        Store(settings.directory or ""),
-        settings,
-        name,
-    ).run(ray.get(boxed_data[0]))
+    store = Store(settings.directory or "")
+    tuner = TrialTuner(oracle, make_hypermodel(settings, facts), store, settings, name)
+    with store.joined():
+        tuner.run(ray.get(boxed_data[0]))
 
 
 def run_on_ray(
@@ -121,7 +126,7 @@ def run_on_ray(
         resources = ray.cluster_resources()
         gpus = resources.get("GPU", 0)
         workers = settings.workers or default_workers(
-            gpus, settings.gpus_per_trial, settings.trials
+            gpus, settings.gpus_per_trial, settings.total_trials
         )
         threads = max(1, num_cores() // workers)
         progress.line(
@@ -146,13 +151,13 @@ def run_on_ray(
         running = {
             start(name): name for name in map("worker-{}".format, range(workers))
         }
-        report = service.call.remote("progress")
+        report = service.progress.remote()
         while running:
             done, _ = ray.wait([*running, report], timeout=POLL_S)
             if report in done:
                 progress.update(ray.get(report))
                 ray.wait(list(running), timeout=POLL_S)
-                report = service.call.remote("progress")
+                report = service.progress.remote()
             for reference in set(done) & set(running):
                 name = running.pop(reference)
                 try:
@@ -163,7 +168,7 @@ def run_on_ray(
                             f"A worker ended before it had a trial: {error}"
                         ) from error
                     running[start(name)] = name
-        progress.update(ray.get(service.call.remote("progress")))
+        progress.update(ray.get(service.progress.remote()))
 
 
 @contextlib.contextmanager

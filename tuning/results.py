@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from tuning.store import Store, read_json
+from tuning.records import check_record, check_trial
+from tuning.recovery import checked
+from tuning.store import Store
 
 RECORDED = ("parameters", "multiply_adds", "seconds", "best_epoch")
 
@@ -12,22 +15,29 @@ RECORDED = ("parameters", "multiply_adds", "seconds", "best_epoch")
 def read_results(store: Store) -> list[dict[str, Any]]:
     """Return one row per trial, in the order of their ids.
 
-    A row holds "trial", "status" (RUNNING for one that was cut off), "score",
-    "parameters", "multiply_adds" (per image), "seconds", "best_epoch" (from 0)
-    and "hyperparameters", a dict. What is not known is None.
+    A row holds "trial", "status" (RUNNING for one that was cut off, DAMAGED for one
+    whose trial.json cannot be read), "score", "parameters", "multiply_adds" (per
+    image), "seconds", "best_epoch" (from 0) and "hyperparameters", a dict. What is
+    not known is None.
     """
     rows = []
     for trial_id in store.trial_ids():
-        trial = read_json(store.trial_file(trial_id))
-        record_file = store.record_file(trial_id)
-        record = read_json(record_file) if record_file.exists() else {}
+        try:
+            check = functools.partial(check_trial, trial_id=trial_id, space=[])
+            trial = checked(store.trial_file(trial_id), check)
+        except ValueError:
+            trial = {"status": "DAMAGED", "score": None, "hyperparameters": {}}
+        try:
+            record = checked(store.record_file(trial_id), check_record)
+        except ValueError:
+            record = {}
         rows.append(
             {
                 "trial": trial_id,
                 "status": trial["status"],
                 "score": trial["score"],
                 **{name: record.get(name) for name in RECORDED},
-                "hyperparameters": trial["hyperparameters"]["values"],
+                "hyperparameters": trial["hyperparameters"].get("values", {}),
             }
         )
     return rows

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import uuid
 from pathlib import Path
 from typing import Any
 
+from tuning.extension import go_on_with, is_more, without_tried
 from tuning.progress import Progress
+from tuning.recovery import read_settings
 from tuning.results import leaderboard, ranked, read_results, table
 from tuning.settings import DataFacts, SearchSettings
-from tuning.store import Store, StoreError, read_json, write_csv, write_json
+from tuning.store import Store, write_csv, write_json
 
 
 class SearchError(RuntimeError):
@@ -51,7 +54,7 @@ def run_search(settings: SearchSettings) -> SearchResult:
 
     Everything lies in `settings.directory`. To resume a search that was
     interrupted, call this again with the same settings; a finished one only
-    writes its results again.
+    writes its results again. With more `trials`, or points to `add`, it goes on.
 
     Args:
         settings: Of the search.
@@ -72,11 +75,15 @@ def run_search(settings: SearchSettings) -> SearchResult:
 
 
 def _run(settings: SearchSettings, store: Store) -> SearchResult:
-    _check_settings(store, settings)
+    tell = functools.partial(print, flush=True)
+    store.wait_until_left()
+    stored = read_settings(store, settings, tell)
+    settings = go_on_with(stored, settings, store)
     model_class = settings.load_model_class()
     from alexnet.data import load_images
     from tuning.hypermodel import make_hypermodel
     from tuning.oracles import make_oracle
+    from tuning.restore import mend_results
     from tuning.space import check_limits
 
     data = load_images(
@@ -89,14 +96,16 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
     facts = DataFacts(data.image_shape, data.num_classes, 1 / 255 if is_bytes else None)
     hypermodel = make_hypermodel(settings, facts)
     check_limits(hypermodel, settings)
-    oracle = make_oracle(settings, hypermodel, store)  # Or its state is damaged.
-    if not store.settings_file.exists():
+    settings = without_tried(settings, stored, hypermodel, store, tell)
+    oracle = make_oracle(settings, hypermodel, store, tell)
+    mend_results(oracle, tell)
+    if not store.settings_file.exists() or is_more(settings, stored):
         write_json(store.settings_file, settings.to_json())
     print(
         f"{settings.tuner} search of {model_class.__name__} on {data.name}: "
         f"{len(data.x_train):,} training and {len(data.x_val):,} validation "
         f"images of shape {data.image_shape}, {data.num_classes} classes; "
-        f"{settings.trials} trials in {settings.directory}",
+        f"{settings.total_trials} trials in {settings.directory}",
         flush=True,
     )
     progress = Progress(settings.objective)
@@ -111,18 +120,6 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
         progress.close()
         write_csv(store.results_file, table(read_results(store)))
     return _finish(settings, hypermodel, store, data)
-
-
-def _check_settings(store: Store, settings: SearchSettings) -> None:
-    if not store.settings_file.exists():
-        return
-    differences = settings.differences(read_json(store.settings_file))
-    if differences:
-        raise StoreError(
-            f"A search is resumed with its own settings; received {store.root}, "
-            f"whose search differs in {'; '.join(differences)}. Use the same "
-            "settings, or another directory."
-        )
 
 
 def _run_here(
@@ -173,14 +170,14 @@ def _finish(
                 "hyperparameters in tune."
             )
         raise SearchError(
-            f"Every trial failed ({len(failed)} of {settings.trials} were run); the "
-            f"first with:\n{shown}\nMend that and run the same command again. Each "
+            f"Every trial failed ({len(failed)} of {settings.total_trials} were run); "
+            f"the first with:\n{shown}\nMend that and run the same command again. Each "
             f"trial's traceback is in {store.root}/trial_*/error.txt."
         )
-    if len(rows) < settings.trials:
+    if len(rows) < settings.total_trials:
         print(
-            f"The search ended after {len(rows)} of {settings.trials} trials: the "
-            "space has no more points, or none within the limits was found."
+            f"The search ended after {len(rows)} of {settings.total_trials} trials: "
+            "the space has no more points, or none within the limits was found."
         )
     hp = keras_tuner.HyperParameters()
     hp.values = dict(best["hyperparameters"])
