@@ -39,10 +39,10 @@ class Slow(AlexNet):
 """
 
 
-def start(folder, *arguments, command="search"):
-    """Start a command of `python -m tuning` as the leader of a process group."""
+def start(folder, *arguments, stdout=subprocess.PIPE):
+    """Start a search by the command line as the leader of a process group."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tuning", command, *map(str, arguments)],
+        [sys.executable, "-m", "tuning", "search", *map(str, arguments)],
         cwd=folder,
         # A Ray elsewhere is none of its business.
         env={
@@ -50,7 +50,7 @@ def start(folder, *arguments, command="search"):
             "PYTHONPATH": str(ROOT),
             "RAY_ADDRESS": "127.0.0.1:1",
         },
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -393,6 +393,7 @@ def test_state_is_read_without_training(tmp_path):
         "running": [],
         "ended": [],
         "has_failed": False,
+        "halted": None,
     }
     oracle.begin("first")
     assert read_json(oracle.store.oracle_file)["run"] == "first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -106,7 +107,7 @@ def run_on_ray(
     facts: DataFacts,
     data: ImageData,
     progress: Progress,
-) -> None:
+) -> dict[str, Any]:
     """Run a search on a Ray of its own on this machine.
 
     Args:
@@ -114,6 +115,9 @@ def run_on_ray(
         facts: Of the images.
         data: The images.
         progress: Shows how the search goes.
+
+    Returns:
+        What `DurableOracle.progress` says at the end.
 
     Raises:
         WorkerError: A worker ended before it had a trial, or the oracle cannot be
@@ -141,7 +145,7 @@ def run_on_ray(
         task = ray.remote(run_worker).options(
             num_cpus=resources["CPU"] / workers,
             num_gpus=settings.gpus_per_trial if gpus else 0,
-            max_retries=WORKER_RESTARTS,
+            max_retries=0,  # Below, a worker is started again per trial, not in all.
         )
         boxed_data = [ray.put(data)]
 
@@ -151,6 +155,7 @@ def run_on_ray(
         running = {
             start(name): name for name in map("worker-{}".format, range(workers))
         }
+        deaths: collections.Counter[tuple[str, str | None]] = collections.Counter()
         report = service.progress.remote()
         while running:
             done, _ = ray.wait([*running, report], timeout=POLL_S)
@@ -163,12 +168,20 @@ def run_on_ray(
                 try:
                     ray.get(reference)
                 except ray.exceptions.RayError as error:
+                    at = name, ray.get(service.call.remote("trial_of", name))
+                    deaths[at] += 1
+                    died = not isinstance(error, ray.exceptions.RayTaskError)
+                    if died and deaths[at] <= WORKER_RESTARTS:
+                        running[start(name)] = name
+                        continue
                     if not ray.get(service.call.remote("abandon", name, str(error))):
                         raise WorkerError(
                             f"A worker ended before it had a trial: {error}"
                         ) from error
                     running[start(name)] = name
-        progress.update(ray.get(service.progress.remote()))
+        last = ray.get(service.progress.remote())
+        progress.update(last)
+        return last
 
 
 @contextlib.contextmanager

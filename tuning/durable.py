@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras_tuner
@@ -12,11 +16,13 @@ from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from tuning.hypermodel import Cost
 from tuning.settings import SearchSettings
 from tuning.space import MAX_DRAWS, default_point
-from tuning.store import Store, write_bytes, write_json
+from tuning.store import Store, disk_error, write_bytes, write_json
 
 Status = trial_module.TrialStatus
 ENDED = (Status.COMPLETED, Status.FAILED)
 FAILURES_AT_START = 3
+BYTES_PER_PARAMETER = 8  # Its weight, and the one in the file that is replaced.
+SPARE_BYTES = 2**18
 
 
 class DurableOracle(keras_tuner.Oracle):
@@ -30,6 +36,7 @@ class DurableOracle(keras_tuner.Oracle):
         fits: Tells whether a point, as values by name, is within the limits.
         cost: Returns the cost of such a point.
         run: Name of the run of the search that the state belongs to.
+        halted: Why no more trials are handed out; None if they are.
     """
 
     store: Store
@@ -39,6 +46,7 @@ class DurableOracle(keras_tuner.Oracle):
     fits: Callable[[dict[str, Any]], bool]
     cost: Callable[[dict[str, Any]], Cost]
     run: str | None = None
+    halted: str | None = None
     trials: dict[str, Any]
     ongoing_trials: dict[str, Any]
     start_order: list[str]
@@ -46,22 +54,64 @@ class DurableOracle(keras_tuner.Oracle):
     _retry_queue: list[str]
 
     def create_trial(self, tuner_id: str) -> Any:
+        stopped = trial_module.Trial(self.get_space(), None, Status.STOPPED)
         if self.has_failed() and tuner_id not in self.ongoing_trials:
-            return trial_module.Trial(self.get_space(), None, Status.STOPPED)
-        return super().create_trial(tuner_id)
+            return stopped
+        if self.halted is None:
+            with self.halting():
+                trial = super().create_trial(tuner_id)
+                self._check_room()
+                return trial
+        return stopped
 
     def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Any:
         trial = self.trials[trial_id]
         if trial_id in self.end_order:
             return trial
         trial.metrics = MetricsTracker()  # A repeated report replaces the first.
-        return super().update_trial(trial_id, metrics, step)
+        with self.halting():
+            super().update_trial(trial_id, metrics, step)
+        return trial
 
     def end_trial(self, trial: Any) -> None:
         if trial.trial_id in self.end_order:
             return
-        super().end_trial(trial)
-        self.save()  # KerasTuner saves before it takes the trial off its list.
+        if trial.status == Status.FAILED and self.halts(trial.message):
+            return
+        with self.halting():
+            super().end_trial(trial)
+            self.save()  # KerasTuner saves before it takes the trial off its list.
+
+    def _check_room(self) -> None:
+        """Raise OSError if the weights of the trials that run would not fit.
+
+        HDF5 crashes the process that it fills a disk in.
+        """
+        costs = [
+            self.cost(trial.hyperparameters.values)
+            for trial in self.ongoing_trials.values()
+        ]
+        needed = sum(BYTES_PER_PARAMETER * cost.parameters for cost in costs)
+        if needed + SPARE_BYTES > shutil.disk_usage(self.store.root).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def halts(self, message: str | None) -> bool:
+        """Hand out no more trials if an error is of the disk; tell whether it is.
+
+        Such an error fails no trial: it runs again when the search goes on.
+        """
+        reason = disk_error(message or "")
+        self.halted = self.halted or reason
+        return reason is not None
+
+    @contextlib.contextmanager
+    def halting(self) -> Iterator[None]:
+        """Bear that a file cannot be written; it stays as it was."""
+        try:
+            yield
+        except OSError as error:
+            if not self.halts(str(error)):
+                raise
 
     def has_failed(self) -> bool:
         """Tell whether every trial so far has failed, as the user's code would."""
@@ -159,17 +209,25 @@ class DurableOracle(keras_tuner.Oracle):
             "running": sorted(running, key=int),
             "ended": self._ended(),
             "has_failed": self.has_failed(),
+            "halted": self.halted,
         }
 
     def _ended(self) -> list[tuple[str, str, float | None]]:
         ended = (self.trials[trial_id] for trial_id in self.end_order)
         return [(trial.trial_id, trial.status, trial.score) for trial in ended]
 
+    def trial_of(self, tuner_id: str) -> str | None:
+        """Return the id of the trial that a worker is at, if it is at one."""
+        trial = self.ongoing_trials.get(tuner_id)
+        return None if trial is None else trial.trial_id
+
     def abandon(self, tuner_id: str, message: str) -> bool:
         """Fail the trial of a worker that died for good; tell whether it had one."""
         trial = self.ongoing_trials.get(tuner_id)
         if trial is None:
             return False
+        if self.halts(message):
+            return True
         ended = trial_module.Trial.from_state(trial.get_state())
         ended.status, ended.message = Status.FAILED, message
         write_bytes(self.store.error_file(trial.trial_id), message.encode())

@@ -13,7 +13,7 @@ from tuning.progress import Progress
 from tuning.recovery import read_settings
 from tuning.results import leaderboard, ranked, read_results, table
 from tuning.settings import DataFacts, SearchSettings
-from tuning.store import Store, write_csv, write_json
+from tuning.store import Store, StoreError, disk_error, write_csv, write_json
 
 
 class SearchError(RuntimeError):
@@ -60,8 +60,8 @@ def run_search(settings: SearchSettings) -> SearchResult:
         settings: Of the search.
 
     Raises:
-        StoreError: The directory cannot be used, is in use, or holds a search
-            with other settings.
+        StoreError: The directory cannot be used, is in use, holds a search with
+            other settings, or takes no more.
         ValueError: The images, the model or the limits cannot be used.
         SearchError: Every trial failed.
     """
@@ -70,6 +70,10 @@ def run_search(settings: SearchSettings) -> SearchResult:
     with store.locked():
         try:
             return _run(settings, store)
+        except OSError as error:
+            if reason := disk_error(str(error)):
+                raise StoreError(_disk_message(store, reason)) from error
+            raise
         finally:
             store.discard_if_unused()  # Under the lock: another search may begin.
 
@@ -111,15 +115,24 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
     progress = Progress(settings.objective)
     try:
         if settings.workers == 0:
-            _run_here(settings, hypermodel, store, data, oracle, progress)
+            last = _run_here(settings, hypermodel, store, data, oracle, progress)
         else:
             from tuning.cluster import run_on_ray
 
-            run_on_ray(settings, facts, data, progress)
+            last = run_on_ray(settings, facts, data, progress)
     finally:
         progress.close()
         write_csv(store.results_file, table(read_results(store)))
+    if last["halted"]:
+        raise StoreError(_disk_message(store, last["halted"]))
     return _finish(settings, hypermodel, store, data)
+
+
+def _disk_message(store: Store, reason: str) -> str:
+    return (
+        f"A search must be able to write; received {store.root}: {reason}. What had "
+        "ended is kept. Make room, or mend the disk; the same command goes on."
+    )
 
 
 def _run_here(
@@ -129,7 +142,7 @@ def _run_here(
     data: Any,
     oracle: Any,
     progress: Progress,
-) -> None:
+) -> dict[str, Any]:
     from tuning.tuner import TrialTuner
 
     oracle.begin(uuid.uuid4().hex)
@@ -143,6 +156,7 @@ def _run_here(
         on_progress=lambda: progress.update(oracle.progress()),
     )
     tuner.run(data)
+    return oracle.progress()
 
 
 def _finish(

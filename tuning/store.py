@@ -15,6 +15,7 @@ best/hyperparameters.json   its point in the search space
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import io
 import json
@@ -32,6 +33,8 @@ from tuning.records import is_trial_id
 MAX_JSON_BYTES = 64 * 2**20
 LEAVE_S = 60.0
 POLL_S = 0.1
+# What a directory that takes no more answers to a write.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 PART = ".part-"  # In the names of files that are being written.
 
 
@@ -167,6 +170,12 @@ class Store:
             for folder in (self.root, *self.root.glob("trial_*")):
                 for part in folder.glob(f".*{PART}*"):
                     part.unlink(missing_ok=True)
+
+
+def disk_error(text: str) -> str | None:
+    """Return what an error's text says of a disk that takes no more, if it does."""
+    reasons = map(os.strerror, DISK_ERRORS)
+    return next((reason for reason in reasons if reason in text), None)
 
 
 def write_bytes(file: Path, content: bytes) -> None:
