@@ -23,9 +23,16 @@ from search_process import (
     statuses,
     wait_for,
 )
+from test_oracles import end, new_oracle
 
-from tuning.store import Store, read_json
+from tuning.__main__ import main
+from tuning.store import Store, read_json, write_json
 
+# KerasTuner calls threading.currentThread().getName().
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+]
 SLOW = ["--directory", "s", "--model", "nets:Slow", "--workers", "2"]
 TINY = ["--directory", "s", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]
 KILLS = 20
@@ -147,13 +154,61 @@ def test_a_full_disk_stops_a_search_that_goes_on_with_room(small_disk):
     check_complete(small_disk, 4)
 
 
-def test_a_read_only_directory_is_refused_and_can_be_read(small_disk):
+@pytest.mark.parametrize("call", ["create", "report", "end"])
+def test_an_oracle_that_cannot_write_hands_out_nothing(small_disk, call):
+    """A full disk stops an oracle in any call; what it held is there with room."""
+    directory = small_disk / "s"
+    subprocess.run(["mount", "-o", "remount,size=8m", str(directory)], check=True)
+    oracle = new_oracle(directory)
+    end(oracle, oracle.create_trial("worker-0"))
+    ended = oracle.progress()["ended"]
+    trial = None if call == "create" else oracle.create_trial("worker-0")
+    if call == "end":
+        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
+    with contextlib.suppress(OSError), (directory / "filler").open("wb", 0) as filler:
+        while True:
+            filler.write(b"\0" * 4096)
+    if call == "create":
+        assert oracle.create_trial("worker-0").status == "STOPPED"
+    else:
+        end(oracle, trial)
+    assert oracle.progress()["halted"] == "No space left on device"
+    assert oracle.create_trial("worker-1").status == "STOPPED"
+    (directory / "filler").unlink()
+    again = new_oracle(directory)
+    again.begin("next")
+    assert again.progress()["ended"] == ended
+    assert again.create_trial("worker-0").trial_id == "1"
+    assert not list(directory.rglob("*.damaged-*"))
+
+
+def test_an_error_of_the_disk_fails_no_trial(tmp_path):
+    """A trial that ended because nothing could be written runs again later."""
+    oracle = new_oracle(tmp_path)
+    trial = oracle.create_trial("worker-0")
+    trial.status, trial.message = "FAILED", "OSError: [Errno 122] Disk quota exceeded"
+    oracle.end_trial(trial)
+    assert oracle.progress()["halted"] == "Disk quota exceeded"
+    assert oracle.progress()["ended"] == []
+    again = new_oracle(tmp_path)
+    again.begin("next")
+    assert again.create_trial("worker-0").trial_id == trial.trial_id
+
+
+def test_a_read_only_directory_is_refused_and_can_be_read(small_disk, capsys):
     """Where nothing can be written a search is refused; `status` still shows it."""
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk / "s")], check=True)
+    directory = small_disk / "s"
+    oracle = new_oracle(directory)
+    end(oracle, oracle.create_trial("worker-0"))
+    write_json(directory / "search.json", oracle.settings.to_json())
+    oracle.store.record_file("0").write_text("damaged")
+    subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True)
     status, output, message = finish(start(small_disk, *TINY))
     assert (status, output) == (1, "")
     assert message.startswith("StoreError: The search directory must be writable; rec")
     assert "Read-only file system" in message
+    assert main(["status", str(directory)]) == 0
+    assert "1 of 9 trials begun; 1 completed" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -67,6 +67,7 @@ def folder(tmp_path_factory):
         Image.fromarray(x[index]).save(file)
     (folder / "nets.py").write_text(NETS)
     (folder / "file").write_text("")
+    (folder / "point.json").write_text('{"batch_size": 17}')
     write_json(folder / "begun" / "search.json", SearchSettings().to_json())
     return folder
 
@@ -85,6 +86,11 @@ ERRORS = {
         ["search", "--tune", "batch_size", "--max-parameters", "9"],
         "received max_parameters=9 and",
     ),
+    "no-such-point": (
+        ["search", "--start-with", "point.json"],
+        "batch_size must be one of 16, 32, 64, 128; received batch_size=17",
+    ),
+    "no-such-file": (["search", "--add", "none.json"], "received none.json: "),
     "directory-is-a-file": (["search", "--directory", "file"], "must be writable"),
     "no-such-model": (["space", "--model", "nets:Wild"], "received model='nets:Wild'"),
     "status-of-nothing": (["status", "nowhere"], "received nowhere, which has no"),
