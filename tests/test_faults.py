@@ -201,14 +201,17 @@ def test_a_read_only_directory_is_refused_and_can_be_read(small_disk, capsys):
     oracle = new_oracle(directory)
     end(oracle, oracle.create_trial("worker-0"))
     write_json(directory / "search.json", oracle.settings.to_json())
-    oracle.store.record_file("0").write_text("damaged")
+    oracle.create_trial("worker-0")
+    for file in (oracle.store.record_file("0"), oracle.store.trial_file("1")):
+        file.write_text("damaged")
     subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True)
     status, output, message = finish(start(small_disk, *TINY))
     assert (status, output) == (1, "")
     assert message.startswith("StoreError: The search directory must be writable; rec")
     assert "Read-only file system" in message
     assert main(["status", str(directory)]) == 0
-    assert "1 of 9 trials begun; 1 completed" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "2 of 9 trials begun; 1 completed, 0 failed, 0 running, 1 damaged" in shown
 
 
 @pytest.mark.slow

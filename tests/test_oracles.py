@@ -30,7 +30,7 @@ HYPERMODEL = HyperAlexNet((8, 8, 1), 10)
 
 def new_oracle(directory, tuner="random", **settings):
     """Return the oracle on a directory, with the state that this holds."""
-    settings = {"trials": 9, "epochs": 9, "tune": TUNE, **settings}
+    settings = {"trials": 9, "epochs": 3, "tune": TUNE, **settings}
     return make_oracle(
         SearchSettings(tuner=tuner, directory=directory, **settings),
         HYPERMODEL,
@@ -339,7 +339,7 @@ def test_random_stops_when_a_small_space_is_used_up(tmp_path):
 
 def test_hyperband_promotes_the_best(tmp_path):
     """Hyperband's later rounds go on with the best trials of the round before."""
-    oracle = new_oracle(tmp_path, "hyperband", trials=30)
+    oracle = new_oracle(tmp_path, "hyperband", trials=30, epochs=9)
     begun = dict(drive(oracle))
     promoted = {t: v for t, v in begun.items() if "tuner/trial_id" in v}
     assert len(promoted) >= 5

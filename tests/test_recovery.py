@@ -38,7 +38,7 @@ CASES = [(tuner, "cut") for tuner in TUNERS] + [("random", how) for how in WRONG
 
 def settings_of(directory, tuner="random", **settings):
     """Return the settings with which `new_oracle` makes an oracle."""
-    settings = {"trials": 9, "epochs": 9, "tune": TUNE, **settings}
+    settings = {"trials": 9, "epochs": 3, "tune": TUNE, **settings}
     return SearchSettings(tuner=tuner, directory=directory, **settings)
 
 
@@ -64,8 +64,9 @@ def begin(directory, tuner, steps=9, workers=2):
 @pytest.mark.parametrize(("tuner", "how"), CASES)
 def test_a_damaged_oracle_is_rebuilt(tmp_path, tuner, how, capsys):
     """Without oracle.json the search goes on with the very same trials."""
-    whole, search = begin(tmp_path, tuner, steps=8, workers=1)
+    whole, search = begin(tmp_path, tuner, steps=11, workers=1)
     before = new_oracle(search, tuner).progress()["ended"]
+    seed_state = read_json(search / "oracle.json")["seed_state"]
     damage(search / "oracle.json", how)
     oracle = new_oracle(search, tuner)
     (line,) = capsys.readouterr().out.splitlines()
@@ -73,6 +74,7 @@ def test_a_damaged_oracle_is_rebuilt(tmp_path, tuner, how, capsys):
     assert f"{search}/oracle.json. It is set aside as oracle.json.damaged-1" in line
     assert aside(search) == ["oracle.json.damaged-1"]
     assert oracle.progress()["ended"] == before
+    assert read_json(search / "oracle.json")["seed_state"] == seed_state
     drive(oracle)
     points = {t: v.hyperparameters.values for t, v in oracle.trials.items()}
     assert points == dict(whole)
@@ -141,6 +143,7 @@ def test_a_search_survives_the_loss_of_everything_but_points(tmp_path):
         ("trial_0/trial.json", ["score"], float("nan")),
         ("trial_0/trial.json", ["metrics", "metrics", "val_accuracy"], 3),
         ("trial_0/trial.json", ["hyperparameters", "values", "batch_size"], 17),
+        ("trial_0/trial.json", ["hyperparameters", "values", "batch_size"], 64),
         ("trial_0/trial.json", ["hyperparameters", "values", "batch_size"], [16]),
         ("trial_0/trial.json", ["hyperparameters", "values", "optimizer"], "a" * 999),
         ("trial_0/point.json", ["values", "weight_decay"], 1e9),

@@ -103,10 +103,10 @@ def test_refuses_points_beyond_the_limits():
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_start_points_come_first(tmp_path, tuner):
     """Start points run first, then the default point and what is drawn without them."""
-    oracle = new_oracle(tmp_path / "a", tuner, start_with=POINTS)
+    oracle = new_oracle(tmp_path / "a", tuner, start_with=POINTS, epochs=9)
     begun = [bare(values) for _, values in drive(oracle, steps=9)]
     assert begun[:3] == [*complete(*POINTS), DEFAULT]
-    plain = drive(new_oracle(tmp_path / "b", tuner), steps=5)
+    plain = drive(new_oracle(tmp_path / "b", tuner, epochs=9), steps=5)
     if tuner != "bayesian":  # It has learnt of other points.
         assert begun[2:4] == [bare(values) for _, values in plain][:2]
 
@@ -162,7 +162,7 @@ def test_more_trials_go_on_as_if_there_had_been_more(tmp_path, tuner):
 def settings_of(directory, **settings):
     """Return settings of a search that `new_oracle` makes."""
     return SearchSettings(
-        directory=directory, **{"trials": 9, "epochs": 9, "tune": TUNE, **settings}
+        directory=directory, **{"trials": 9, "epochs": 3, "tune": TUNE, **settings}
     )
 
 

@@ -68,6 +68,7 @@ def folder(tmp_path_factory):
     (folder / "nets.py").write_text(NETS)
     (folder / "file").write_text("")
     (folder / "point.json").write_text('{"batch_size": 17}')
+    write_json(folder / "damaged" / "search.json", {})
     write_json(folder / "begun" / "search.json", SearchSettings().to_json())
     return folder
 
@@ -95,6 +96,7 @@ ERRORS = {
     "no-such-model": (["space", "--model", "nets:Wild"], "received model='nets:Wild'"),
     "status-of-nothing": (["status", "nowhere"], "received nowhere, which has no"),
     "best-of-nothing": (["best", "nowhere"], "received nowhere, which has no"),
+    "status-of-damage": (["status", "damaged"], "unexpected content: it lacks the"),
     "best-without-trials": (["best", "begun"], "must have completed a trial"),
 }
 

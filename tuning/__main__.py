@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tuning.recovery import checked, settings_from
 from tuning.settings import TUNERS, SearchSettings
 from tuning.start_points import read_points
-from tuning.store import Store, StoreError, read_json
+from tuning.store import Store, StoreError
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
 INTERRUPTED = 130
@@ -78,16 +79,16 @@ def _status(options: argparse.Namespace) -> int:
 
     settings, store = _stored(options.directory)
     rows = read_results(store)
-    total = settings["trials"] + len(settings.get("add", ()))
     counts = [
         f"{sum(row['status'] == status for row in rows)} {status.lower()}"
-        for status in ("COMPLETED", "FAILED", "RUNNING")
+        for status in ("COMPLETED", "FAILED", "RUNNING", "DAMAGED")
+        if status != "DAMAGED" or any(row["status"] == status for row in rows)
     ]
     print(
-        f"{settings['tuner']} search on {settings['data']}: {len(rows)} of "
-        f"{total} trials begun; {', '.join(counts)}\n"
+        f"{settings.tuner} search on {settings.data}: {len(rows)} of "
+        f"{settings.total_trials} trials begun; {', '.join(counts)}\n"
     )
-    print(leaderboard(rows, settings["objective"], options.top))
+    print(leaderboard(rows, settings.objective, options.top))
     for row in rows:
         if row["status"] == "FAILED":
             print(f"\ntrial {row['trial']} failed:")
@@ -99,7 +100,7 @@ def _best(options: argparse.Namespace) -> int:
     from tuning.results import ranked, read_results
 
     settings, store = _stored(options.directory)
-    best = next(iter(ranked(read_results(store), settings["objective"])), None)
+    best = next(iter(ranked(read_results(store), settings.objective)), None)
     if best is None:
         raise ValueError(
             f"A search must have completed a trial; received {store.root}, where "
@@ -147,14 +148,20 @@ def _values(entry: Any) -> str:
     return ", ".join(map(str, entry.values))
 
 
-def _stored(directory: str) -> tuple[dict[str, Any], Any]:
+def _stored(directory: str) -> tuple[SearchSettings, Store]:
     store = Store(directory)
     if not store.settings_file.exists():
         raise StoreError(
             f"The directory must hold a search; received {directory}, which has no "
             "search.json. Name the --directory that the search was started with."
         )
-    return read_json(store.settings_file), store
+    try:
+        return checked(store.settings_file, settings_from), store
+    except ValueError as error:
+        raise StoreError(
+            "search.json must hold a search's settings; received "
+            f"{store.settings_file}: {error}. The search's own command rebuilds it."
+        ) from error
 
 
 def _settings(options: argparse.Namespace) -> SearchSettings:

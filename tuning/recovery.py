@@ -136,7 +136,7 @@ def read_settings(
     reason = "it is missing"
     if store.settings_file.exists():
         try:
-            return checked(store.settings_file, _settings)
+            return checked(store.settings_file, settings_from)
         except ValueError as error:
             reason = str(error)
     elif not store.oracle_file.exists() and not store.trial_ids():
@@ -158,7 +158,7 @@ def read_settings(
 
 def _settings_of_state(store: Store) -> SearchSettings | None:
     try:
-        return _settings(checked(store.oracle_file, check_state)["settings"])
+        return settings_from(checked(store.oracle_file, check_state)["settings"])
     except ValueError:
         return None
 
@@ -177,7 +177,8 @@ def _prove(store: Store, given: SearchSettings) -> bool:
     return names == {given.identity()} or not store.trial_ids()
 
 
-def _settings(value: Any) -> SearchSettings:
+def settings_from(value: Any) -> SearchSettings:
+    """Return the settings that a search.json holds; ValueError if it holds none."""
     known = {field.name for field in dataclasses.fields(SearchSettings)}
     if not {"data", "tuner", "trials", "seed"} <= value.keys():
         raise ValueError("unexpected content: it lacks the settings of a search")
