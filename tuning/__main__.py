@@ -106,7 +106,7 @@ def _best(options: argparse.Namespace) -> int:
             f"A search must have completed a trial; received {store.root}, where "
             "none has. Wait for one, or see `python -m tuning status`."
         )
-    print(f"trial {best['trial']}: {settings['objective']} {best['score']}")
+    print(f"trial {best['trial']}: {settings.objective} {best['score']}")
     for name, value in best["hyperparameters"].items():
         print(f"  {name:24} {value}")
     if store.best_model_file.exists():
