@@ -188,7 +188,7 @@ def test_status_shows_a_trial_that_runs_and_those_pruned(tmp_path):
     oracle.create_trial("worker-1")
     for epoch, accuracy in enumerate((0.75, 0.875)):
         oracle.update_trial("3", {"val_accuracy": accuracy}, epoch)
-    settings = SearchSettings(directory=tmp_path, trials=9).to_json()
+    settings = SearchSettings(directory=tmp_path, trials=9)
     text = status(settings, Store(tmp_path))
     assert "2 completed, 1 pruned, 0 failed, 2 running; 0." in text.splitlines()[0]
     assert text.splitlines()[0].endswith(" MiB on disk")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuning.results import leaderboard, ranked, read_results, table
-from tuning.store import Store, StoreError, write_json
+from tuning.store import Store, write_json
 
 
 def row(trial, status="COMPLETED", score=0.5, **hyperparameters):
@@ -34,14 +34,22 @@ def store(tmp_path):
         write_json(
             store.trial_file(trial),
             {
+                "trial_id": trial,
                 "status": status,
                 "score": score,
+                "metrics": {"metrics": {}},
                 "hyperparameters": {"values": {"batch_size": 16 + int(trial)}},
             },
         )
     write_json(
         store.record_file("0"),
-        {"parameters": 9, "multiply_adds": 8, "seconds": 7.5, "best_epoch": 1},
+        {
+            "parameters": 9,
+            "multiply_adds": 8,
+            "seconds": 7.5,
+            "best_epoch": 1,
+            "history": {},
+        },
     )
     return store
 
@@ -60,13 +68,6 @@ def test_reads_a_row_per_trial(store):
     assert rows[0]["best_epoch"] == 1
     assert rows[1]["parameters"] is None
     assert rows[1]["hyperparameters"] == {"batch_size": 17}
-
-
-def test_a_damaged_record_is_told(store):
-    """A trial's record that is cut off raises StoreError naming the file."""
-    store.trial_file("1").write_text('{"status": "RUN')
-    with pytest.raises(StoreError, match=r"received .*trial_1/trial\.json"):
-        read_results(store)
 
 
 def test_table_has_a_column_per_hyperparameter(store):

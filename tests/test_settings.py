@@ -60,6 +60,9 @@ REFUSED = [
     ("trial_timeout", float("inf"), ValueError, "trial_timeout=inf"),
     ("isolate_trials", "yes", TypeError, "isolate_trials='yes'"),
     ("trial_timeout", "9", TypeError, "trial_timeout='9'"),
+    ("start_with", {"dropout": 0}, TypeError, r"start_with=\{'dropout': 0\}"),
+    ("start_with", [{}] * 13, ValueError, r"start_with=\[\{\}, "),
+    ("add", [3], TypeError, r"add=\[3\]"),
 ]
 
 
@@ -167,14 +170,27 @@ def test_differences_name_both_values():
         ("retry_oom", True),
         ("trial_timeout", 60.0),
         ("isolate_trials", True),
+        ("start_with", ({"dropout": 0.5},)),
+        ("add", ({"dropout": 0.5},)),
     ],
 )
 def test_only_the_means_may_differ(name, value):
-    """Every setting counts as a difference but those of how a search is run."""
-    differences = SearchSettings(**{name: value}).differences(
-        SearchSettings().to_json()
-    )
-    assert bool(differences) == (name not in RUNTIME_SETTINGS)
+    """Settings count as different but those of how a search is run or goes on."""
+    changed, stored = SearchSettings(**{name: value}), SearchSettings()
+    may_differ = name in RUNTIME_SETTINGS or name == "add"
+    assert bool(changed.differences(stored.to_json())) == (not may_differ)
+    may_differ |= name == "trials"
+    assert (changed.identity() == stored.identity()) == may_differ
+
+
+def test_trials_may_grow():
+    """More trials than stored are no difference, fewer are."""
+    few, many = SearchSettings(trials=3), SearchSettings(trials=5)
+    assert many.differences(few.to_json()) == []
+    assert few.differences(many.to_json()) == [
+        "trials: 5 there, 3 here, and they may only grow"
+    ]
+    assert SearchSettings(trials=3, add=[{}, {}]).total_trials == 5
 
 
 class Outer:

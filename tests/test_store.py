@@ -10,6 +10,7 @@ import pytest
 
 from tuning import store as store_module
 from tuning.store import (
+    MAX_JSON_BYTES,
     Store,
     StoreError,
     read_json,
@@ -18,6 +19,13 @@ from tuning.store import (
     write_json,
 )
 
+JOIN = """
+import sys, time
+from tuning.store import Store
+with Store(sys.argv[1]).joined():
+    print("joined", flush=True)
+    time.sleep(60)
+"""
 HOLD = """
 import sys, time
 from tuning.store import Store
@@ -92,6 +100,14 @@ def test_damaged_json_is_told_with_its_name(content, tmp_path):
         read_json(file)
 
 
+def test_a_huge_file_is_not_read(tmp_path):
+    """A file that is larger than any of a search is refused by its size."""
+    with (tmp_path / "file.json").open("wb") as file:
+        file.truncate(MAX_JSON_BYTES + 1)
+    with pytest.raises(StoreError, match="it is larger than"):
+        read_json(tmp_path / "file.json")
+
+
 def test_csv_holds_every_column(tmp_path):
     """Rows with different keys give one table; what a row lacks stays empty."""
     write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": "x,y", "a": None}])
@@ -117,6 +133,36 @@ def test_lock_refuses_another_process_until_it_is_killed(tmp_path):
         holder.stdout.close()
     with store.locked():
         pass
+
+
+def test_waits_until_the_processes_of_an_earlier_run_are_gone(tmp_path):
+    """A worker that outlives its search keeps the next one waiting, not for ever."""
+    store = Store(tmp_path)
+    (tmp_path / "trial_0").mkdir()
+    parts = [tmp_path / ".oracle.json.part-abc", tmp_path / "trial_0" / ".t.part-xy"]
+    for part in parts:
+        part.write_text("{")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOIN, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout.readline() == "joined\n"
+        with pytest.raises(StoreError, match=rf"received {tmp_path}, which some of an"):
+            store.wait_until_left(timeout_s=0.3)
+        assert all(part.exists() for part in parts)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+            worker.stdout.close()
+    store.wait_until_left(timeout_s=0.3)
+    assert not any(part.exists() for part in parts)
 
 
 def test_lock_is_free_after_use(tmp_path):
@@ -175,6 +221,7 @@ def test_layout_is_documented():
         store.results_file,
         store.best_model_file,
         store.best_hyperparameters_file,
+        store.point_file("03"),
         store.trial_file("03"),
         store.record_file("03"),
         store.weights_file("03"),

@@ -104,7 +104,7 @@ def test_keeps_the_weights_of_the_best_epoch_alone(tuner, data):
         files = {
             file.name for file in tuner.store.trial_folder(trial.trial_id).iterdir()
         }
-        assert files == {"trial.json", "record.json", "best.weights.h5"}
+        assert files == {"point.json", "trial.json", "record.json", "best.weights.h5"}
         assert num_values(tuner.store.weights_file(trial.trial_id)) == (
             model.count_params()
         )

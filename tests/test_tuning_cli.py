@@ -67,6 +67,8 @@ def folder(tmp_path_factory):
         Image.fromarray(x[index]).save(file)
     (folder / "nets.py").write_text(NETS)
     (folder / "file").write_text("")
+    (folder / "point.json").write_text('{"batch_size": 17}')
+    write_json(folder / "damaged" / "search.json", {})
     write_json(folder / "begun" / "search.json", SearchSettings().to_json())
     return folder
 
@@ -85,10 +87,16 @@ ERRORS = {
         ["search", "--tune", "batch_size", "--max-parameters", "9"],
         "received max_parameters=9 and",
     ),
+    "no-such-point": (
+        ["search", "--start-with", "point.json"],
+        "batch_size must be one of 16, 32, 64, 128; received batch_size=17",
+    ),
+    "no-such-file": (["search", "--add", "none.json"], "received none.json: "),
     "directory-is-a-file": (["search", "--directory", "file"], "must be writable"),
     "no-such-model": (["space", "--model", "nets:Wild"], "received model='nets:Wild'"),
     "status-of-nothing": (["status", "nowhere"], "received nowhere, which has no"),
     "best-of-nothing": (["best", "nowhere"], "received nowhere, which has no"),
+    "status-of-damage": (["status", "damaged"], "unexpected content: it lacks the"),
     "best-without-trials": (["best", "begun"], "must have completed a trial"),
 }
 
@@ -177,6 +185,8 @@ def test_help_shows_every_setting_with_its_default(tmp_path):
     }.items():
         assert f" {option} " in text
         assert f"(default: {default})" in text
+    for option in ("--start-with", "--add"):
+        assert f" {option} " in text
     for option in ("--directory", "--tune", "--image-size", "--horizontal-flip"):
         assert f" {option} " in text
     for option in ("--max-parameters", "--max-multiply-adds", "--workers"):

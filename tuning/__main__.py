@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tuning.recovery import checked, settings_from
 from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
-from tuning.store import Store, StoreError, read_json
+from tuning.start_points import read_points
+from tuning.store import Store, StoreError
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
 INTERRUPTED = 130
@@ -83,13 +85,13 @@ def _best(options: argparse.Namespace) -> int:
     from tuning.results import ranked, read_results
 
     settings, store = _stored(options.directory)
-    best = next(iter(ranked(read_results(store), settings["objective"])), None)
+    best = next(iter(ranked(read_results(store), settings.objective)), None)
     if best is None:
         raise ValueError(
             f"A search must have completed a trial; received {store.root}, where "
             "none has. Wait for one, or see `python -m tuning status`."
         )
-    print(f"trial {best['trial']}: {settings['objective']} {best['score']}")
+    print(f"trial {best['trial']}: {settings.objective} {best['score']}")
     for name, value in best["hyperparameters"].items():
         print(f"  {name:24} {value}")
     if store.best_model_file.exists():
@@ -131,19 +133,27 @@ def _values(entry: Any) -> str:
     return ", ".join(map(str, entry.values))
 
 
-def _stored(directory: str) -> tuple[dict[str, Any], Any]:
+def _stored(directory: str) -> tuple[SearchSettings, Store]:
     store = Store(directory)
     if not store.settings_file.exists():
         raise StoreError(
             f"The directory must hold a search; received {directory}, which has no "
             "search.json. Name the --directory that the search was started with."
         )
-    return read_json(store.settings_file), store
+    try:
+        return checked(store.settings_file, settings_from), store
+    except ValueError as error:
+        raise StoreError(
+            "search.json must hold a search's settings; received "
+            f"{store.settings_file}: {error}. The search's own command rebuilds it."
+        ) from error
 
 
 def _settings(options: argparse.Namespace) -> SearchSettings:
     given = {name: getattr(options, name) for name in DEFAULTS}
     given["tune"] = _patterns(options.tune)
+    for name in ("start_with", "add"):
+        given[name] = read_points(given[name]) if given[name] else ()
     if options.image_size and len(options.image_size) == 1:
         given["image_size"] = options.image_size[0]
     return SearchSettings(**given)
@@ -240,7 +250,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         "or an .npz file with x and y",
     )
     add("tuner", "how points are chosen", choices=TUNERS)
-    add("trials", "points to try")
+    add("trials", "points to try; may grow when a search is resumed")
     add("epochs", "epochs of a trial; with hyperband of the longest")
     add("directory", "where the search lives; runs/ and the data's name if not given")
     add("seed", "of the points, the weights and the batches")
@@ -281,6 +291,11 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
     )
     switch("isolate_trials", "run each trial in a process of its own")
+    for name, help_text in (
+        ("--start-with", "points to try first, among --trials: a JSON list of them"),
+        ("--add", "points to try next, beyond --trials, also in a search that exists"),
+    ):
+        search.add_argument(name, default="", metavar="FILE", help=help_text)
 
 
 if __name__ == "__main__":

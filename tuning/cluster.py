@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -48,12 +49,20 @@ class OracleService:
         from tuning.oracles import make_oracle
 
         hypermodel = make_hypermodel(settings, facts)
-        self.oracle = make_oracle(settings, hypermodel, Store(settings.directory or ""))
+        store = Store(settings.directory or "")
+        self.messages: list[str] = []
+        self.membership = contextlib.ExitStack()  # Until this process ends.
+        self.membership.enter_context(store.joined())
+        self.oracle = make_oracle(settings, hypermodel, store, self.messages.append)
         self.oracle.begin(run)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the oracle."""
         return getattr(self.oracle, method)(*args)
+
+    def progress(self) -> dict[str, Any]:
+        """Return the oracle's progress, and what it found damaged."""
+        return {**self.oracle.progress(), "messages": self.messages}
 
 
 def run_worker(
@@ -94,14 +103,17 @@ def run_worker(
         settings.objective,
         most_trials=1 if settings.isolate_trials else None,
     )
-    TrialTuner(
+    store = Store(settings.directory or "")
+    tuner = TrialTuner(
         oracle,
         make_hypermodel(settings, facts),
-        Store(settings.directory or ""),
+        store,
         settings,
         name,
         owns_process=True,
-    ).run(ray.get(boxed_data[0]))
+    )
+    with store.joined():
+        tuner.run(ray.get(boxed_data[0]))
     return oracle.has_more
 
 
@@ -110,7 +122,7 @@ def run_on_ray(
     facts: DataFacts,
     data: ImageData,
     progress: Progress,
-) -> None:
+) -> dict[str, Any]:
     """Run a search on a Ray of its own on this machine.
 
     Args:
@@ -118,6 +130,9 @@ def run_on_ray(
         facts: Of the images.
         data: The images.
         progress: Shows how the search goes.
+
+    Returns:
+        What `DurableOracle.progress` says at the end.
 
     Raises:
         WorkerError: A worker ended before it had a trial, or the oracle cannot be
@@ -130,7 +145,7 @@ def run_on_ray(
         resources = ray.cluster_resources()
         gpus = resources.get("GPU", 0)
         workers = settings.workers or default_workers(
-            gpus, settings.gpus_per_trial, settings.trials
+            gpus, settings.gpus_per_trial, settings.total_trials
         )
         threads = max(1, num_cores() // workers)
         progress.line(
@@ -146,7 +161,7 @@ def run_on_ray(
         task = ray.remote(max_calls=int(settings.isolate_trials))(run_worker).options(
             num_cpus=resources["CPU"] / workers,
             num_gpus=settings.gpus_per_trial if gpus else 0,
-            max_retries=WORKER_RESTARTS,
+            max_retries=0,  # Below, a worker is started again per trial, not in all.
         )
         boxed_data = [ray.put(data)]
 
@@ -156,22 +171,29 @@ def run_on_ray(
         running = {
             start(name): name for name in map("worker-{}".format, range(workers))
         }
-        ended_before = len(ray.get(service.call.remote("progress"))["ended"])
-        report = service.call.remote("progress")
+        deaths: collections.Counter[tuple[str, str | None]] = collections.Counter()
+        ended_before = len(ray.get(service.progress.remote())["ended"])
+        report = service.progress.remote()
         while running:
             done, _ = ray.wait([*running, report], timeout=POLL_S)
             if report in done:
                 progress.update(ray.get(report))
                 ray.wait(list(running), timeout=POLL_S)
-                report = service.call.remote("progress")
+                report = service.progress.remote()
             for reference in set(done) & set(running):
                 name = running.pop(reference)
                 try:
                     if ray.get(reference):
                         running[start(name)] = name
                 except ray.exceptions.RayError as error:
+                    at = name, ray.get(service.call.remote("trial_of", name))
+                    deaths[at] += 1
+                    died = not isinstance(error, ray.exceptions.RayTaskError)
+                    if died and deaths[at] <= WORKER_RESTARTS:
+                        running[start(name)] = name
+                        continue
                     had_one = ray.get(service.call.remote("abandon", name, str(error)))
-                    ended = len(ray.get(service.call.remote("progress"))["ended"])
+                    ended = len(ray.get(service.progress.remote())["ended"])
                     # A worker that ends because its trial hangs has none any more.
                     if not had_one and ended == ended_before:
                         raise WorkerError(
@@ -179,7 +201,9 @@ def run_on_ray(
                         ) from error
                     ended_before = ended
                     running[start(name)] = name
-        progress.update(ray.get(service.call.remote("progress")))
+        last = ray.get(service.progress.remote())
+        progress.update(last)
+        return last
 
 
 @contextlib.contextmanager

@@ -9,20 +9,22 @@ are repeated change nothing.
 from __future__ import annotations
 
 import copy
-import functools
+import itertools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
 import numpy as np
-from keras_tuner.src.tuners.gridsearch import LinkedList
 from sklearn.exceptions import ConvergenceWarning
 
 from tuning.durable import PRUNED, DurableOracle, Status
 from tuning.hypermodel import HyperAlexNet
+from tuning.restore import restore
 from tuning.retention import Retention
 from tuning.settings import SearchSettings, derive_seed
-from tuning.space import MAX_DRAWS, fits, make_space, point
+from tuning.space import MAX_DRAWS, default_point, fits, make_space, point
+from tuning.start_points import complete_points
 from tuning.store import Store
 
 # Points that Bayesian search compares, evenly drawn, and around the best of them.
@@ -41,17 +43,17 @@ class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
             for trial_id, trial in self.trials.items()
             if trial.status in (Status.COMPLETED, PRUNED)
         }
-        if len(completed) < self.num_initial_points:
+        if len(completed) < self.num_initial_points or self.next_given():
             return self._random_populate_space()
+        # A trial's own, so that it is the same after any restart.
+        rng = np.random.RandomState(derive_seed(self.seed, f"trial {int(trial_id)}"))
         self._fit(completed)
         # KerasTuner follows numeric gradients, which takes a minute with forty
         # hyperparameters, and comes to a single point, within the limits or not.
-        points = self._random_state.uniform(
-            size=(CANDIDATES, len(self._get_hp_bounds()))
-        )
+        points = rng.uniform(size=(CANDIDATES, len(self._get_hp_bounds())))
         for spread in SPREADS:
             best = points[np.argsort(self._bound(points))[: CANDIDATES // 50]]
-            near = self._random_state.normal(np.repeat(best, 25, axis=0), spread)
+            near = rng.normal(np.repeat(best, 25, axis=0), spread)
             points = np.concatenate([points, np.clip(near, 0, 1)])
         for index in np.argsort(self._bound(points), kind="stable")[:MAX_DRAWS]:
             values = self._vector_to_values(points[index])
@@ -84,15 +86,6 @@ class _Bayesian(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
         mean, deviation = self.gpr.predict(points, return_std=True)
         return mean - self.beta * deviation
 
-    def get_state(self) -> dict[str, Any]:
-        name, keys, *rest = self._random_state.get_state()
-        return {**super().get_state(), "random_state": [name, keys.tolist(), *rest]}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        name, keys, *rest = state["random_state"]
-        self._random_state.set_state((name, np.array(keys, np.uint32), *rest))
-
 
 def _completed(trial: Any) -> Any:
     """Return a trial that was pruned as one that completed, with its score then."""
@@ -121,41 +114,58 @@ class _Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
                 needed |= set(best[: places - len(successors)])
         return needed - {None}
 
+    def place(self, trial: Any) -> None:
+        super().place(trial)
+        values = trial.hyperparameters.values
+        parent = values.get("tuner/trial_id")
+        info = {"past_id": parent, "id": trial.trial_id}
+        for bracket in self._brackets:
+            for last, following in itertools.pairwise(bracket["rounds"]):
+                if parent in [entry["id"] for entry in last]:
+                    following.append(info)
+                    return
+        # KerasTuner fills a bracket's first round before it opens the next bracket.
+        while len(self._brackets[-1]["rounds"][0]) >= self._get_size(
+            self._current_bracket, round_num=0
+        ):
+            self._increment_bracket_num()
+            self._start_new_bracket()
+        self._brackets[-1]["rounds"][0].append(info)
+
 
 class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        is_first = not self.start_order
-        response = super().populate_space(trial_id)
-        if is_first and not self.fits(response["values"]):
-            response["values"] = self._get_next_combination(response["values"])
-            if response["values"] is None:
-                return {"status": Status.STOPPED, "values": None}
-        if response["status"] == Status.RUNNING:
-            # The space is known, so that the next point need not wait for this one.
-            self._populate_next.append(trial_id)
-        return response
+        """Return the combination after the last one, in KerasTuner's order.
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        # KerasTuner forgets which points are neighbours, and which lack a next.
-        self._ordered_ids = LinkedList()
+        KerasTuner waits for trials to end, since one may declare hyperparameters;
+        here the space is known.
+        """
+        values = self.next_given()
+        if values is None:
+            values = self._after_last()
+        status = Status.STOPPED if values is None else Status.RUNNING
+        return {"status": status, "values": values}
 
-        def compare(one: str, other: str) -> int:
-            pair = (self.trials[key].hyperparameters.values for key in (one, other))
-            return self._compare(*pair)
+    def _after_last(self) -> dict[str, Any] | None:
+        for trial_id in reversed(self.start_order):
+            if not self.points[trial_id]["is_given"]:
+                last = self.trials[trial_id].hyperparameters.values
+                return self._get_next_combination(last)
+        values = default_point(self.hyperparameters).values
+        if self._is_new(values):
+            return values
+        return self._get_next_combination(values)
 
-        self._populate_next = sorted(
-            self.start_order, key=functools.cmp_to_key(compare)
-        )
-        for trial_id in self._populate_next:
-            self._ordered_ids.insert(trial_id)
+    def _is_new(self, values: dict[str, Any]) -> bool:
+        return not self._duplicate(values) and self.fits(values)
 
     def _get_next_combination(self, values: dict[str, Any]) -> dict[str, Any] | None:
         for _ in range(MAX_DRAWS):
             values = super()._get_next_combination(values)
-            if values is None or self.fits(values):
+            if values is None or self._is_new(values):
                 return values
-            values = self._last_of_network(values)
+            if not self.fits(values):
+                values = self._last_of_network(values)
         return None
 
     def _last_of_network(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +189,10 @@ class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
 
 
 def make_oracle(
-    settings: SearchSettings, hypermodel: HyperAlexNet, store: Store
+    settings: SearchSettings,
+    hypermodel: HyperAlexNet,
+    store: Store,
+    tell: Callable[[str], None] = print,
 ) -> DurableOracle:
     """Return the oracle of a search, with the state that its directory holds.
 
@@ -187,39 +200,49 @@ def make_oracle(
         settings: Of the search.
         hypermodel: Declares the space, and measures points against the limits.
         store: The search directory.
+        tell: Is told what was damaged.
 
     Raises:
-        ValueError: The space has no hyperparameter that `settings.tune` names.
+        ValueError: The space has no hyperparameter that `settings.tune` names, or a
+            given point is none of the space or beyond the limits.
     """
     space = make_space(hypermodel, settings.tune)
+    total = settings.total_trials
     arguments: dict[str, Any] = {
         "objective": settings.objective,
         "hyperparameters": space,
         "seed": derive_seed(settings.seed, "oracle"),
         # `has_failed` stands in for KerasTuner's own count.
-        "max_consecutive_failed_trials": settings.trials + 1,
+        "max_consecutive_failed_trials": total + 1,
     }
     oracle: DurableOracle
     if settings.tuner == "hyperband":
         oracle = _Hyperband(
             max_epochs=settings.epochs, hyperband_iterations=None, **arguments
         )
-        oracle.max_trials = settings.trials
+        oracle.max_trials = total
     elif settings.tuner == "bayesian":
         # KerasTuner's own default, three per dimension, would leave nothing to it.
         oracle = _Bayesian(
-            max_trials=settings.trials,
+            max_trials=total,
             num_initial_points=max(3, settings.trials // 4),
             **arguments,
         )
     else:
         kind = _Random if settings.tuner == "random" else _Grid
-        oracle = kind(max_trials=settings.trials, **arguments)
+        oracle = kind(max_trials=total, **arguments)
     oracle.verbose = 0
     oracle.store = store
     oracle.retention = Retention(settings.keep)
     oracle.prune = settings.prune
     oracle.fits = lambda values: fits(values, space, hypermodel, settings)
     oracle.cost = lambda values: hypermodel.cost(point(values, space))
-    oracle.reload()
+    oracle.settings = settings
+    oracle.given = [
+        values
+        for name in ("start_with", "add")
+        for values in complete_points(name, getattr(settings, name), space, oracle.fits)
+    ]
+    oracle.points = {}
+    restore(oracle, tell)
     return oracle

@@ -24,6 +24,7 @@ class Progress:
         self.done_before: int | None = None
         self.printed = 0
         self.status = ""
+        self.told: set[str] = set()
 
     def update(self, progress: dict[str, Any]) -> None:
         """Show what has changed.
@@ -32,6 +33,10 @@ class Progress:
             progress: Of `DurableOracle.progress`.
         """
         ended, total = progress["ended"], progress["total"]
+        for message in progress.get("messages", ()):
+            if message not in self.told:
+                self.told.add(message)
+                self.line(message)
         if self.started is None and progress["running"]:
             self.started = time.monotonic()
         if self.done_before is None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from tuning.store import Store, read_json
+from tuning.records import check_record, check_trial
+from tuning.recovery import checked
+from tuning.store import Store
 
 NESTED = ("history", "hyperparameters")
 RECORDED = ("parameters", "multiply_adds", "seconds", "best_epoch")
@@ -13,17 +16,23 @@ RECORDED = ("parameters", "multiply_adds", "seconds", "best_epoch")
 def read_results(store: Store) -> list[dict[str, Any]]:
     """Return one row per trial, in the order of their ids.
 
-    A row holds "trial", "status" (RUNNING for one that was cut off), "score",
-    "parameters", "multiply_adds" (per image), "seconds", "best_epoch" (from 0),
-    "notes" (what happened to it, as text), "epochs" (how many have ended),
-    "history" (per metric its value after each of them) and "hyperparameters", a
-    dict. What is not known is None.
+    A row holds "trial", "status" (RUNNING for one that was cut off, DAMAGED for one
+    whose trial.json cannot be read), "score", "parameters", "multiply_adds" (per
+    image), "seconds", "best_epoch" (from 0), "notes" (what happened to it, as text),
+    "epochs" (how many have ended), "history" (per metric its value after each of
+    them) and "hyperparameters", a dict. What is not known is None.
     """
     rows = []
     for trial_id in store.trial_ids():
-        trial = read_json(store.trial_file(trial_id))
-        record_file = store.record_file(trial_id)
-        record = read_json(record_file) if record_file.exists() else {}
+        try:
+            check = functools.partial(check_trial, trial_id=trial_id, space=[])
+            trial = checked(store.trial_file(trial_id), check)
+        except ValueError:
+            trial = {"status": "DAMAGED", "score": None, "hyperparameters": {}}
+        try:
+            record = checked(store.record_file(trial_id), check_record)
+        except ValueError:
+            record = {}
         history = _history(trial)
         rows.append(
             {
@@ -34,7 +43,7 @@ def read_results(store: Store) -> list[dict[str, Any]]:
                 "notes": "; ".join(record.get("notes", [])),
                 "epochs": max(map(len, history.values()), default=0),
                 "history": history,
-                "hyperparameters": trial["hyperparameters"]["values"],
+                "hyperparameters": trial["hyperparameters"].get("values", {}),
             }
         )
     return rows

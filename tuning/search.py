@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import uuid
 from pathlib import Path
 from typing import Any
 
+from tuning.extension import go_on_with, is_more, without_tried
 from tuning.progress import Progress
+from tuning.recovery import read_settings
 from tuning.results import leaderboard, ranked, read_results, table
 from tuning.settings import DataFacts, SearchSettings
-from tuning.store import Store, StoreError, read_json, write_csv, write_json
+from tuning.store import Store, StoreError, disk_error, write_csv, write_json
 
 
 class SearchError(RuntimeError):
@@ -51,14 +54,14 @@ def run_search(settings: SearchSettings) -> SearchResult:
 
     Everything lies in `settings.directory`. To resume a search that was
     interrupted, call this again with the same settings; a finished one only
-    writes its results again.
+    writes its results again. With more `trials`, or points to `add`, it goes on.
 
     Args:
         settings: Of the search.
 
     Raises:
-        StoreError: The directory cannot be used, is in use, or holds a search
-            with other settings.
+        StoreError: The directory cannot be used, is in use, holds a search with
+            other settings, or takes no more.
         ValueError: The images, the model or the limits cannot be used.
         SearchError: Every trial failed.
     """
@@ -67,16 +70,24 @@ def run_search(settings: SearchSettings) -> SearchResult:
     with store.locked():
         try:
             return _run(settings, store)
+        except OSError as error:
+            if reason := disk_error(str(error)):
+                raise StoreError(_disk_message(store, reason)) from error
+            raise
         finally:
             store.discard_if_unused()  # Under the lock: another search may begin.
 
 
 def _run(settings: SearchSettings, store: Store) -> SearchResult:
-    _check_settings(store, settings)
+    tell = functools.partial(print, flush=True)
+    store.wait_until_left()
+    stored = read_settings(store, settings, tell)
+    settings = go_on_with(stored, settings, store)
     model_class = settings.load_model_class()
     from alexnet.data import load_images
     from tuning.hypermodel import make_hypermodel
     from tuning.oracles import make_oracle
+    from tuning.restore import mend_results
     from tuning.space import check_limits
 
     data = load_images(
@@ -89,40 +100,39 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
     facts = DataFacts(data.image_shape, data.num_classes, 1 / 255 if is_bytes else None)
     hypermodel = make_hypermodel(settings, facts)
     check_limits(hypermodel, settings)
-    oracle = make_oracle(settings, hypermodel, store)  # Or its state is damaged.
-    if not store.settings_file.exists():
+    settings = without_tried(settings, stored, hypermodel, store, tell)
+    oracle = make_oracle(settings, hypermodel, store, tell)
+    mend_results(oracle, tell)
+    if not store.settings_file.exists() or is_more(settings, stored):
         write_json(store.settings_file, settings.to_json())
     print(
         f"{settings.tuner} search of {model_class.__name__} on {data.name}: "
         f"{len(data.x_train):,} training and {len(data.x_val):,} validation "
         f"images of shape {data.image_shape}, {data.num_classes} classes; "
-        f"{settings.trials} trials in {settings.directory}",
+        f"{settings.total_trials} trials in {settings.directory}",
         flush=True,
     )
     progress = Progress(settings.objective)
     try:
         if settings.workers == 0:
-            _run_here(settings, hypermodel, store, data, oracle, progress)
+            last = _run_here(settings, hypermodel, store, data, oracle, progress)
         else:
             from tuning.cluster import run_on_ray
 
-            run_on_ray(settings, facts, data, progress)
+            last = run_on_ray(settings, facts, data, progress)
     finally:
         progress.close()
         write_csv(store.results_file, table(read_results(store)))
+    if last["halted"]:
+        raise StoreError(_disk_message(store, last["halted"]))
     return _finish(settings, hypermodel, store, data)
 
 
-def _check_settings(store: Store, settings: SearchSettings) -> None:
-    if not store.settings_file.exists():
-        return
-    differences = settings.differences(read_json(store.settings_file))
-    if differences:
-        raise StoreError(
-            f"A search is resumed with its own settings; received {store.root}, "
-            f"whose search differs in {'; '.join(differences)}. Use the same "
-            "settings, or another directory."
-        )
+def _disk_message(store: Store, reason: str) -> str:
+    return (
+        f"A search must be able to write; received {store.root}: {reason}. What had "
+        "ended is kept. Make room, or mend the disk; the same command goes on."
+    )
 
 
 def _run_here(
@@ -132,7 +142,7 @@ def _run_here(
     data: Any,
     oracle: Any,
     progress: Progress,
-) -> None:
+) -> dict[str, Any]:
     from tuning.tuner import TrialTuner
 
     oracle.begin(uuid.uuid4().hex)
@@ -146,6 +156,7 @@ def _run_here(
         on_progress=lambda: progress.update(oracle.progress()),
     )
     tuner.run(data)
+    return oracle.progress()
 
 
 def _finish(
@@ -173,14 +184,14 @@ def _finish(
                 "hyperparameters in tune."
             )
         raise SearchError(
-            f"Every trial failed ({len(failed)} of {settings.trials} were run); the "
-            f"first with:\n{shown}\nMend that and run the same command again. Each "
+            f"Every trial failed ({len(failed)} of {settings.total_trials} were run); "
+            f"the first with:\n{shown}\nMend that and run the same command again. Each "
             f"trial's traceback is in {store.root}/trial_*/error.txt."
         )
-    if len(rows) < settings.trials:
+    if len(rows) < settings.total_trials:
         print(
-            f"The search ended after {len(rows)} of {settings.trials} trials: the "
-            "space has no more points, or none within the limits was found."
+            f"The search ended after {len(rows)} of {settings.total_trials} trials: "
+            "the space has no more points, or none within the limits was found."
         )
     hp = keras_tuner.HyperParameters()
     hp.values = dict(best["hyperparameters"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import json
 import math
 import os
 from pathlib import Path
@@ -21,6 +22,8 @@ RUNTIME_SETTINGS = frozenset(
         *("retry_oom", "trial_timeout", "isolate_trials"),
     }
 )
+# It may go on with more of these.
+GROWING_SETTINGS = frozenset({"trials", "add"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,8 @@ class SearchSettings:
     Attributes:
         data: Name or path of the images, as in `alexnet.data.load_images`.
         tuner: "random", "bayesian", "hyperband" or "grid".
-        trials: Number of points to try, at most; int >= 1.
+        trials: Number of points to try, at most; int >= 1. A search may be
+            resumed with more.
         epochs: Epochs of a trial; with Hyperband of its longest trials.
         directory: Where the search lives; None for "runs/" and the data's name.
         seed: Of the points drawn, the initial weights and the batches; int >= 0.
@@ -60,6 +64,10 @@ class SearchSettings:
             included, or it is stopped and fails; None for any time.
         isolate_trials: Whether each trial has a process of its own, so that what it
             leaves in memory goes with it; not with `workers` 0.
+        start_with: Points to try first, each a dict of hyperparameters by name;
+            what one leaves out has its default. They count among `trials`.
+        add: Points to try next, beyond `trials`; a search may be resumed with
+            them, and remembers them.
 
     Raises:
         TypeError, ValueError: A setting is of the wrong kind or outside its
@@ -87,6 +95,8 @@ class SearchSettings:
     retry_oom: bool = False
     trial_timeout: float | None = None
     isolate_trials: bool = False
+    start_with: tuple[dict[str, Any], ...] = ()
+    add: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # The dataclass is frozen from here on.
@@ -138,6 +148,14 @@ class SearchSettings:
                 f"received tune={self.tune!r}."
             )
         put(self, "tune", tuple(self.tune))
+        for name in ("start_with", "add"):
+            put(self, name, _points(name, getattr(self, name)))
+        if len(self.start_with) > self.trials:
+            raise ValueError(
+                "start_with must hold at most as many points as there are trials; "
+                f"received start_with={list(self.start_with)!r} and "
+                f"trials={self.trials}. Raise trials."
+            )
         put(self, "model", _model_text(self.model))
         directory = self.directory
         if directory is None:
@@ -186,21 +204,45 @@ class SearchSettings:
         from alexnet.data import CLASS_NAMES
 
         settings = dataclasses.asdict(self)
-        settings["tune"] = list(self.tune)
+        for name in ("tune", "start_with", "add"):
+            settings[name] = list(settings[name])
         if isinstance(self.image_size, tuple):
             settings["image_size"] = list(self.image_size)
         if Path(self.data).exists() and self.data not in CLASS_NAMES:
             settings["data"] = str(Path(self.data).resolve())
         return settings
 
+    @property
+    def total_trials(self) -> int:
+        """`trials` and the points beyond them."""
+        return self.trials + len(self.add)
+
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """Tell which settings differ from `other`'s, beside how a search is run."""
-        mine = self.to_json()
-        return [
+        """Tell which settings differ from `other`'s so that a search cannot go on.
+
+        How a search is run may differ, and there may be more trials.
+        """
+        different = [
             f"{name}: {other.get(name)!r} there, {value!r} here"
-            for name, value in mine.items()
-            if name not in RUNTIME_SETTINGS and value != other.get(name)
+            for name, value in self.to_json().items()
+            if name not in RUNTIME_SETTINGS | GROWING_SETTINGS
+            and value != other.get(name)
         ]
+        if self.trials < other["trials"]:
+            different.append(
+                f"trials: {other['trials']!r} there, {self.trials!r} here, and they "
+                "may only grow"
+            )
+        return different
+
+    def identity(self) -> str:
+        """Return a hash of what makes a search the same search."""
+        fixed = {
+            name: value
+            for name, value in self.to_json().items()
+            if name not in RUNTIME_SETTINGS | GROWING_SETTINGS
+        }
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
 class DataFacts(NamedTuple):
@@ -266,6 +308,18 @@ def _share(name: str, value: Any, may_be_one: bool) -> None:
         raise ValueError(
             f"{name} must be greater than 0 and {end}; received {name}={value!r}."
         )
+
+
+def _points(name: str, value: Any) -> tuple[dict[str, Any], ...]:
+    if not isinstance(value, tuple | list) or not all(
+        isinstance(point, dict) and all(isinstance(key, str) for key in point)
+        for point in value
+    ):
+        raise TypeError(
+            f"{name} must be a sequence of points, each a dict of values by name; "
+            f"received {name}={value!r}."
+        )
+    return tuple(dict(point) for point in value)
 
 
 def _model_text(model: Any) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tuning.results import leaderboard, read_results
+from tuning.settings import SearchSettings
 from tuning.store import Store, disk_use
 
-STATUSES = ("COMPLETED", "PRUNED", "FAILED", "RUNNING")
+STATUSES = ("COMPLETED", "PRUNED", "FAILED", "RUNNING", "DAMAGED")
 
 
-def status(settings: dict[str, Any], store: Store, most: int = 10) -> str:
+def status(settings: SearchSettings, store: Store, most: int = 10) -> str:
     """Return how far a search has come, as text.
 
     Args:
-        settings: Of the search, as its `search.json` has them.
+        settings: Of the search.
         store: The search directory.
         most: Trials to list at most, the best ones.
     """
@@ -22,11 +21,12 @@ def status(settings: dict[str, Any], store: Store, most: int = 10) -> str:
     counts = [
         f"{sum(row['status'] == name for row in rows)} {name.lower()}"
         for name in STATUSES
+        if name != "DAMAGED" or any(row["status"] == name for row in rows)
     ]
-    objective = settings["objective"]
+    objective = settings.objective
     heading = (
-        f"{settings['tuner']} search on {settings['data']}: {len(rows)} of "
-        f"{settings['trials']} trials begun; {', '.join(counts)}; "
+        f"{settings.tuner} search on {settings.data}: {len(rows)} of "
+        f"{settings.total_trials} trials begun; {', '.join(counts)}; "
         f"{disk_use(store.root) / 2**20:,.1f} MiB on disk"
     )
     lines = [heading, "", leaderboard(rows, objective, most)]
@@ -34,7 +34,7 @@ def status(settings: dict[str, Any], store: Store, most: int = 10) -> str:
     if running:
         lines.append("")
     for row in running:
-        epochs = row["hyperparameters"].get("tuner/epochs", settings["epochs"])
+        epochs = row["hyperparameters"].get("tuner/epochs", settings.epochs)
         begun = row["hyperparameters"].get("tuner/initial_epoch", 0)
         latest = "".join(
             f", {objective} {value:.4f}"

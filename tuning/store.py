@@ -1,7 +1,8 @@
 """The search directory: layout, atomic writes, lock, results.
 
-search.json                 settings, written once
-oracle.json                 state of KerasTuner's oracle
+search.json                 settings
+oracle.json                 state of the oracle; all else follows from the trials
+trial_03/point.json         its point, and what it takes to draw the next; written once
 trial_03/trial.json         KerasTuner's record: hyperparameters, status, score
 trial_03/record.json        history, parameters, multiply-adds, seconds
 trial_03/best.weights.h5    weights of its best epoch
@@ -15,15 +16,27 @@ best/hyperparameters.json   its point in the search space
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import io
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from tuning.records import is_trial_id
+
+# No file of ours comes near; one that is larger is none of ours.
+MAX_JSON_BYTES = 64 * 2**20
+LEAVE_S = 60.0
+POLL_S = 0.1
+# What a directory that takes no more answers to a write.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+PART = ".part-"  # In the names of files that are being written.
 
 
 class StoreError(RuntimeError):
@@ -40,6 +53,7 @@ class Store:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).absolute()
         self.lock_file = self.root / ".lock"
+        self.members_file = self.root / ".members"
         self.settings_file = self.root / "search.json"
         self.oracle_file = self.root / "oracle.json"
         self.results_file = self.root / "results.csv"
@@ -50,6 +64,10 @@ class Store:
     def trial_folder(self, trial_id: str) -> Path:
         """Return a trial's folder."""
         return self.root / f"trial_{trial_id}"
+
+    def point_file(self, trial_id: str) -> Path:
+        """Return the file of a trial's point."""
+        return self.trial_folder(trial_id) / "point.json"
 
     def trial_file(self, trial_id: str) -> Path:
         """Return the file of KerasTuner's record of a trial."""
@@ -73,8 +91,13 @@ class Store:
 
     def trial_ids(self) -> list[str]:
         """Return the ids of all trials on record, in order."""
-        files = self.root.glob("trial_*/trial.json")
-        return sorted(file.parent.name.removeprefix("trial_") for file in files)
+        files = [*self.root.glob("trial_*/*.json")]
+        ids = {
+            file.parent.name.removeprefix("trial_")
+            for file in files
+            if file.name in ("trial.json", "point.json")
+        }
+        return sorted(filter(is_trial_id, ids), key=int)
 
     def create(self) -> None:
         """Make the directory.
@@ -96,7 +119,7 @@ class Store:
         """Remove the directory again if no search has begun in it."""
         if self.settings_file.exists():
             return
-        for file in (self.lock_file, self.native_log_file):
+        for file in (self.lock_file, self.members_file, self.native_log_file):
             file.unlink(missing_ok=True)
         with suppress(OSError):  # It holds other files, or never came to be.
             self.root.rmdir()
@@ -119,11 +142,51 @@ class Store:
                 ) from error
             yield
 
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Count as a process of the search that uses the directory."""
+        with self.members_file.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def wait_until_left(self, timeout_s: float = LEAVE_S) -> None:
+        """Wait until no process of an earlier run is left; then remove its leavings.
+
+        A killed search frees its lock at once, its workers die a little later.
+
+        Raises:
+            StoreError: Some process still is.
+        """
+        end = time.monotonic() + timeout_s
+        with self.members_file.open("w") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if time.monotonic() > end:
+                        raise StoreError(
+                            "The processes of a search end with it; received "
+                            f"{self.root}, which some of an earlier run still use "
+                            f"after {timeout_s:g} s. End them: `lsof "
+                            f"{self.members_file}` lists them."
+                        ) from error
+                    time.sleep(POLL_S)
+            for folder in (self.root, *self.root.glob("trial_*")):
+                for part in folder.glob(f".*{PART}*"):
+                    part.unlink(missing_ok=True)
+
+
+def disk_error(text: str) -> str | None:
+    """Return what an error's text says of a disk that takes no more, if it does."""
+    reasons = map(os.strerror, DISK_ERRORS)
+    return next((reason for reason in reasons if reason in text), None)
+
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a file so that it is either wholly there or as it was before."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}{PART}")
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
@@ -148,11 +211,13 @@ def read_json(file: Path) -> Any:
         StoreError: It is damaged or cannot be read.
     """
     try:
+        if file.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError(f"it is larger than {MAX_JSON_BYTES} bytes")
         return json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
-            f"The file must be readable JSON; received {file}: {error}. Remove it, "
-            "or delete the whole directory to start afresh."
+            f"The file must be readable JSON; received {file}: {error}. The search's "
+            "own command sets it aside and goes on."
         ) from error
 
 

@@ -1,0 +1,99 @@
+"""A search goes on with more trials, or with points that people add."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tuning.recovery import TrialFiles
+from tuning.settings import SearchSettings
+from tuning.start_points import complete_points
+from tuning.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from tuning.hypermodel import HyperAlexNet
+
+
+def go_on_with(
+    stored: SearchSettings | None, given: SearchSettings, store: Store
+) -> SearchSettings:
+    """Return the settings with which a search begins, or goes on.
+
+    Args:
+        stored: Of the search in the directory; None if there is none.
+        given: Of the command.
+        store: The search directory.
+
+    Raises:
+        StoreError: They differ in more than what may grow.
+    """
+    if stored is None:
+        return given
+    if differences := given.differences(stored.to_json()):
+        raise StoreError(
+            f"A search is resumed with its own settings; received {store.root}, "
+            f"whose search differs in {'; '.join(differences)}. Use the same "
+            "settings, or another directory."
+        )
+    added = [point for point in given.add if point not in stored.add]
+    return dataclasses.replace(given, add=(*stored.add, *added))
+
+
+def is_more(settings: SearchSettings, stored: SearchSettings | None) -> bool:
+    """Tell whether a search goes on with more than it had."""
+    return stored is None or settings.total_trials > stored.total_trials
+
+
+def without_tried(
+    settings: SearchSettings,
+    stored: SearchSettings | None,
+    hypermodel: HyperAlexNet,
+    store: Store,
+    tell: Callable[[str], None],
+) -> SearchSettings:
+    """Return settings without those added points that were tried before.
+
+    A point that the search remembers stays: the same command adds it once.
+
+    Args:
+        settings: As `go_on_with` returns them.
+        stored: Of the search in the directory; None if there is none.
+        hypermodel: Declares the space, and measures points against the limits.
+        store: The search directory.
+        tell: Is told what is left out.
+
+    Raises:
+        ValueError: A point is none of the space, or beyond the limits.
+    """
+    from tuning.space import fits, make_space
+
+    space = make_space(hypermodel, settings.tune)
+
+    def complete(points: tuple) -> list:
+        return complete_points(
+            "add",
+            points,
+            space,
+            lambda values: fits(values, space, hypermodel, settings),
+        )
+
+    remembered = () if stored is None else stored.add
+    new = settings.add[len(remembered) :]
+    tried = {}
+    for trial_id in store.trial_ids() if new else ():
+        files = TrialFiles(store, trial_id, space.space, tell)
+        values = files.values or {}
+        point = {n: v for n, v in values.items() if not n.startswith("tuner/")}
+        tried[repr(sorted(point.items()))] = f"trial {trial_id}"
+    for point in complete((*settings.start_with, *remembered)):
+        tried.setdefault(repr(sorted(point.items())), "a point that it has yet to try")
+    kept = list(remembered)
+    for point, values in zip(new, complete(new), strict=True):
+        key = repr(sorted(values.items()))
+        if key in tried:
+            tell(f"Not added, since the search has it as {tried[key]}: {point}")
+        else:
+            tried[key] = "a point that is added"
+            kept.append(point)
+    return dataclasses.replace(settings, add=tuple(kept))
