@@ -237,6 +237,17 @@ def test_the_best_trial_needs_its_weights(tmp_path):
     assert set(oracle.end_order) - set(again.end_order) == {ranked[0]}
 
 
+def test_lost_weights_of_the_best_leave_the_others_alone(tmp_path):
+    """Of trials that all lack weights, as most do, only the best runs again."""
+    oracle = with_results(tmp_path)
+    (best, *_) = [trial.trial_id for trial in oracle.get_best_trials(9)]
+    for trial_id in oracle.end_order:
+        oracle.store.weights_file(trial_id).unlink()
+    again = new_oracle(tmp_path)
+    mend_results(again, print)
+    assert set(oracle.end_order) - set(again.end_order) == {best}
+
+
 @pytest.mark.parametrize("how", WRONG)
 def test_a_damaged_record_is_rebuilt_from_the_network(tmp_path, how):
     """A record.json that is damaged loses the history, never the trial."""

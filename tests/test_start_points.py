@@ -197,6 +197,16 @@ def test_an_added_point_is_checked(tmp_path):
     """A point to add that is none of the space is refused under its name."""
     with pytest.raises(ValueError, match=r"batch_size=3 in add\[1\]"):
         new_oracle(tmp_path, add=({}, {"batch_size": 3}))
+    for name in ("start_with", "add"):
+        points = {name: ({"batch_size": 3},)}
+        with pytest.raises(ValueError, match=rf"batch_size=3 in {name}\[0\]"):
+            without_tried(
+                settings_of(tmp_path, **points),
+                None,
+                HYPERMODEL,
+                Store(tmp_path),
+                print,
+            )
     assert not list(tmp_path.iterdir())
 
 

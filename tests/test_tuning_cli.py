@@ -212,6 +212,17 @@ def test_space_lists_every_hyperparameter_with_its_range(folder):
     assert lines["batch_size"] == ["32", "32"]
 
 
+def test_best_points_to_the_model_of_the_best_trial_alone(folder):
+    """While a search goes on, best/ may hold the model of an earlier best trial."""
+    search = ("search", "--data", "some.npz", *TINY, "--directory", "b")
+    assert end(start(*search, cwd=folder))[0] == 0
+    assert "load_model(" in end(start("best", "b", cwd=folder))[1]
+    write_json(folder / "b" / "best" / "hyperparameters.json", {"batch_size": 999})
+    status, output, _ = end(start("best", "b", cwd=folder))
+    assert (status, "load_model(" in output) == (0, False)
+    assert "Its model is written when the search ends." in output
+
+
 def test_searches_folders_and_files(folder):
     """A folder of class folders and an .npz file are searched like known data."""
     running = {

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tuning import interrupts
 from tuning.recovery import checked, settings_from
 from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
 from tuning.start_points import read_points
-from tuning.store import Store, StoreError
+from tuning.store import Store, StoreError, read_json
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
 INTERRUPTED = 130
@@ -39,10 +40,7 @@ def _search(options: argparse.Namespace) -> int:
     store = Store(settings.directory or "")
     store.create()
     _redirect_native_messages(store.native_log_file)
-    # What stops services stops a search as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Shells have what they start in the background ignore SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupts.install()
     from tuning.search import run_search
 
     try:
@@ -94,14 +92,23 @@ def _best(options: argparse.Namespace) -> int:
     print(f"trial {best['trial']}: {settings.objective} {best['score']}")
     for name, value in best["hyperparameters"].items():
         print(f"  {name:24} {value}")
-    if store.best_model_file.exists():
+    if _has_model_of(store, best["hyperparameters"]):
         print(
             "\nUse it:\n  import alexnet, keras\n"
             f"  model = keras.saving.load_model({str(store.best_model_file)!r})"
         )
     else:
-        print("\nThe model is written when the search ends.")
+        print("\nIts model is written when the search ends.")
     return 0
+
+
+def _has_model_of(store: Store, values: dict[str, Any]) -> bool:
+    """Tell whether best/ holds the model of a point, not of an earlier best one."""
+    file = store.best_hyperparameters_file
+    if not store.best_model_file.exists() or not file.exists():
+        return False
+    own = {name: v for name, v in values.items() if not name.startswith("tuner/")}
+    return read_json(file) == own
 
 
 def _space(options: argparse.Namespace) -> int:

@@ -70,9 +70,9 @@ def without_tried(
 
     space = make_space(hypermodel, settings.tune)
 
-    def complete(points: tuple) -> list:
+    def complete(name: str, points: tuple) -> list:
         return complete_points(
-            "add",
+            name,
             points,
             space,
             lambda values: fits(values, space, hypermodel, settings),
@@ -86,10 +86,11 @@ def without_tried(
         values = files.values or {}
         point = {n: v for n, v in values.items() if not n.startswith("tuner/")}
         tried[repr(sorted(point.items()))] = f"trial {trial_id}"
-    for point in complete((*settings.start_with, *remembered)):
+    known = [*complete("start_with", settings.start_with), *complete("add", remembered)]
+    for point in known:
         tried.setdefault(repr(sorted(point.items())), "a point that it has yet to try")
     kept = list(remembered)
-    for point, values in zip(new, complete(new), strict=True):
+    for point, values in zip(new, complete("add", new), strict=True):
         key = repr(sorted(values.items()))
         if key in tried:
             tell(f"Not added, since the search has it as {tried[key]}: {point}")

@@ -145,8 +145,7 @@ def _without_weights(oracle: DurableOracle, tell: Tell) -> list[str]:
         existed = file.exists()
         if recovery.check_weights(oracle.store, trial.trial_id, tell):
             continue
-        is_best = len(again) == completed.index(trial)
-        if existed or is_best:
+        if existed or trial is completed[0]:
             tell(f"Trial {trial.trial_id} runs again: its score needs its weights.")
             again.append(trial.trial_id)
     return again

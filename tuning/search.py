@@ -196,6 +196,12 @@ def _finish(
     hp = keras_tuner.HyperParameters()
     hp.values = dict(best["hyperparameters"])
     model = hypermodel.build(hp)
+    if not store.weights_file(best["trial"]).exists():
+        raise SearchError(
+            f"The best trial must have its weights; received {store.root}, where those "
+            f"of trial {best['trial']} are gone. Run the same command again: it trains "
+            "that trial once more."
+        )
     load_weights(model, store, best["trial"])
     # For evaluation; the trial's optimizer has no state on disk to go on from.
     model.compile("sgd", loss=model.loss, metrics=["accuracy"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from tuning import interrupts
 from tuning.failures import TrialTimeout
 
 
@@ -70,7 +71,7 @@ class Watch:
 
 
 class Beats(keras.callbacks.Callback):
-    """Tells a watch of each batch, trained on or validated with."""
+    """Tells a watch of each batch; ends training if the process was interrupted."""
 
     async_safe = True
 
@@ -80,6 +81,7 @@ class Beats(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.watch.beat()
+        interrupts.check()
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         self.watch.beat()
