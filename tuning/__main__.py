@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning import interrupts
+from tuning.points import public
 from tuning.recovery import checked, settings_from
 from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
 from tuning.start_points import read_points
@@ -107,8 +108,7 @@ def _has_model_of(store: Store, values: dict[str, Any]) -> bool:
     file = store.best_hyperparameters_file
     if not store.best_model_file.exists() or not file.exists():
         return False
-    own = {name: v for name, v in values.items() if not name.startswith("tuner/")}
-    return read_json(file) == own
+    return read_json(file) == public(values)
 
 
 def _space(options: argparse.Namespace) -> int:

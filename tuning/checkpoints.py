@@ -70,6 +70,15 @@ class TrialState:
             self.history.setdefault(name, []).append(value)
         self.next_epoch = epoch + 1
 
+    def record(self) -> dict[str, Any]:
+        """Return what record.json holds of any trial."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "notes": self.notes,
+            "epochs": self.epochs,
+            "history": self.history,
+        }
+
     def metrics(self, index: int) -> dict[str, float]:
         """Return the metrics of an epoch on record, by its place in `epochs`."""
         return {name: values[index] for name, values in self.history.items()}
@@ -179,8 +188,9 @@ def load(
     if not file.exists():
         raise FileNotFoundError(file)
     try:
-        stored = read_json(file)["content"]
-        if _digest_of(stored) != read_json(file)["digest"]:
+        written = read_json(file)
+        stored = written["content"]
+        if _digest_of(stored) != written["digest"]:
             raise ValueError("state.json is not as it was written")
         if stored["version"] != VERSION:
             raise ValueError(f"its version is {stored['version']!r}")

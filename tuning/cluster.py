@@ -165,12 +165,14 @@ def run_on_ray(
         )
         boxed_data = [ray.put(data)]
 
-        def start(name: str) -> Any:
-            return task.remote(settings, facts, name, threads, service, boxed_data)
+        running: dict[Any, str] = {}
 
-        running = {
-            start(name): name for name in map("worker-{}".format, range(workers))
-        }
+        def start(name: str) -> None:
+            reference = task.remote(settings, facts, name, threads, service, boxed_data)
+            running[reference] = name
+
+        for number in range(workers):
+            start(f"worker-{number}")
         deaths: collections.Counter[tuple[str, str | None]] = collections.Counter()
         ended_before = len(ray.get(service.progress.remote())["ended"])
         report = service.progress.remote()
@@ -184,13 +186,13 @@ def run_on_ray(
                 name = running.pop(reference)
                 try:
                     if ray.get(reference):
-                        running[start(name)] = name
+                        start(name)
                 except ray.exceptions.RayError as error:
                     at = name, ray.get(service.call.remote("trial_of", name))
                     deaths[at] += 1
                     died = not isinstance(error, ray.exceptions.RayTaskError)
                     if died and deaths[at] <= WORKER_RESTARTS:
-                        running[start(name)] = name
+                        start(name)
                         continue
                     had_one = ray.get(service.call.remote("abandon", name, str(error)))
                     ended = len(ray.get(service.progress.remote())["ended"])
@@ -200,7 +202,7 @@ def run_on_ray(
                             f"A worker ended before it had a trial: {error}"
                         ) from error
                     ended_before = ended
-                    running[start(name)] = name
+                    start(name)
         last = ray.get(service.progress.remote())
         progress.update(last)
         return last

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tuning.points import public
 from tuning.recovery import TrialFiles
 from tuning.settings import SearchSettings
 from tuning.start_points import complete_points
@@ -83,8 +84,7 @@ def without_tried(
     tried = {}
     for trial_id in store.trial_ids() if new else ():
         files = TrialFiles(store, trial_id, space.space, tell)
-        values = files.values or {}
-        point = {n: v for n, v in values.items() if not n.startswith("tuner/")}
+        point = public(files.values or {})
         tried[repr(sorted(point.items()))] = f"trial {trial_id}"
     known = [*complete("start_with", settings.start_with), *complete("add", remembered)]
     for point in known:

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from tuning.points import text_of
+
 
 class OutOfMemory(RuntimeError):
     """A trial's network or batches do not fit into memory."""
@@ -53,16 +55,6 @@ class FiniteLoss(keras.callbacks.Callback):
                     f"{self.epoch + 1} with {text_of(self.point)}. Lower the learning "
                     "rate."
                 )
-
-
-def text_of(point: dict[str, Any]) -> str:
-    """Return hyperparameters as text, without the oracle's own."""
-    return ", ".join(f"{name}={value}" for name, value in public(point).items())
-
-
-def public(point: dict[str, Any]) -> dict[str, Any]:
-    """Return hyperparameters without Hyperband's bookkeeping."""
-    return {name: v for name, v in point.items() if not name.startswith("tuner/")}
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tuning.checkpoints import CheckpointError, TrialState, load, remove
-from tuning.failures import public
+from tuning.points import public
 from tuning.settings import SearchSettings, derive_seed
 from tuning.store import Store
 from tuning.weights import BestEpoch

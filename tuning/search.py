@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.extension import go_on_with, is_more, without_tried
+from tuning.points import public
 from tuning.progress import Progress
 from tuning.recovery import read_settings
 from tuning.results import leaderboard, ranked, read_results, table
@@ -193,15 +194,15 @@ def _finish(
             f"The search ended after {len(rows)} of {settings.total_trials} trials: "
             "the space has no more points, or none within the limits was found."
         )
-    hp = keras_tuner.HyperParameters()
-    hp.values = dict(best["hyperparameters"])
-    model = hypermodel.build(hp)
     if not store.weights_file(best["trial"]).exists():
         raise SearchError(
             f"The best trial must have its weights; received {store.root}, where those "
             f"of trial {best['trial']} are gone. Run the same command again: it trains "
             "that trial once more."
         )
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(best["hyperparameters"])
+    model = hypermodel.build(hp)
     load_weights(model, store, best["trial"])
     # For evaluation; the trial's optimizer has no state on disk to go on from.
     model.compile("sgd", loss=model.loss, metrics=["accuracy"])
@@ -210,11 +211,7 @@ def _finish(
     part = file.with_name("part.keras")
     model.save(part)
     part.replace(file)
-    hyperparameters = {
-        name: value
-        for name, value in best["hyperparameters"].items()
-        if not name.startswith("tuner/")  # Hyperband's own bookkeeping.
-    }
+    hyperparameters = public(best["hyperparameters"])
     write_json(store.best_hyperparameters_file, hyperparameters)
     # A subclass may compile in a way of its own, which Keras does not repeat.
     reloaded = keras.saving.load_model(file, compile=False)

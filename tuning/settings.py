@@ -224,9 +224,8 @@ class SearchSettings:
         """
         different = [
             f"{name}: {other.get(name)!r} there, {value!r} here"
-            for name, value in self.to_json().items()
-            if name not in RUNTIME_SETTINGS | GROWING_SETTINGS
-            and value != other.get(name)
+            for name, value in self._fixed().items()
+            if value != other.get(name)
         ]
         if self.trials < other["trials"]:
             different.append(
@@ -237,12 +236,16 @@ class SearchSettings:
 
     def identity(self) -> str:
         """Return a hash of what makes a search the same search."""
-        fixed = {
+        fixed = json.dumps(self._fixed(), sort_keys=True)
+        return hashlib.sha256(fixed.encode()).hexdigest()
+
+    def _fixed(self) -> dict[str, Any]:
+        """Return the settings that stay as they are for as long as a search lives."""
+        return {
             name: value
             for name, value in self.to_json().items()
             if name not in RUNTIME_SETTINGS | GROWING_SETTINGS
         }
-        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
 class DataFacts(NamedTuple):

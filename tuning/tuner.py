@@ -21,9 +21,9 @@ from tuning.failures import (
     TrialTimeout,
     is_out_of_memory,
     note_of,
-    text_of,
 )
 from tuning.hypermodel import VALIDATION_BATCH_SIZE, HyperAlexNet, cost_of
+from tuning.points import text_of
 from tuning.reports import Reports
 from tuning.resume import begin
 from tuning.settings import SearchSettings
@@ -146,11 +146,8 @@ class TrialTuner(keras_tuner.Tuner):
             {
                 "parameters": cost.parameters,
                 "multiply_adds": cost.multiply_adds,
-                "seconds": round(state.seconds, 3),
                 "best_epoch": best.epoch,
-                "notes": state.notes,
-                "epochs": state.epochs,
-                "history": state.history,
+                **state.record(),
             },
         )
         return {name: float(value) for name, value in best.metrics.items()}
@@ -222,14 +219,8 @@ class TrialTuner(keras_tuner.Tuner):
         os._exit(1)
 
     def _record_failure(self, trial: Any, message: str, note: str | None) -> None:
-        state = self._state or TrialState(None)
+        record = (self._state or TrialState(None)).record()
+        if note:
+            record["notes"] = [*record["notes"], note]
         write_bytes(self.store.error_file(trial.trial_id), message.encode())
-        write_json(
-            self.store.record_file(trial.trial_id),
-            {
-                "seconds": round(state.seconds, 3),
-                "notes": [*state.notes, *([note] if note else [])],
-                "epochs": state.epochs,
-                "history": state.history,
-            },
-        )
+        write_json(self.store.record_file(trial.trial_id), record)
