@@ -9,7 +9,6 @@ are repeated change nothing.
 from __future__ import annotations
 
 import copy
-import itertools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from tuning.durable import PRUNED, DurableOracle, Status
+from tuning.hyperband import Hyperband
 from tuning.hypermodel import HyperAlexNet
 from tuning.restore import restore
 from tuning.retention import Retention
@@ -93,44 +93,6 @@ def _completed(trial: Any) -> Any:
         trial = copy.copy(trial)
         trial.status = Status.COMPLETED
     return trial
-
-
-class _Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
-    def to_continue(self) -> set[str]:
-        # Those that a trial which has not ended goes on from, and of each round that
-        # waits for successors the best: no other can be chosen any more.
-        needed = {
-            trial.hyperparameters.values.get("tuner/trial_id")
-            for trial_id, trial in self.trials.items()
-            if trial_id not in self.end_order
-        }
-        for bracket in self._brackets:
-            for number, past in enumerate(bracket["rounds"][:-1], start=1):
-                successors = bracket["rounds"][number]
-                chosen = {entry["past_id"] for entry in successors}
-                places = self._get_size(bracket["bracket_num"], number)
-                waiting = [entry["id"] for entry in past if entry["id"] not in chosen]
-                best = self.best_first(waiting)
-                needed |= set(best[: places - len(successors)])
-        return needed - {None}
-
-    def place(self, trial: Any) -> None:
-        super().place(trial)
-        values = trial.hyperparameters.values
-        parent = values.get("tuner/trial_id")
-        info = {"past_id": parent, "id": trial.trial_id}
-        for bracket in self._brackets:
-            for last, following in itertools.pairwise(bracket["rounds"]):
-                if parent in [entry["id"] for entry in last]:
-                    following.append(info)
-                    return
-        # KerasTuner fills a bracket's first round before it opens the next bracket.
-        while len(self._brackets[-1]["rounds"][0]) >= self._get_size(
-            self._current_bracket, round_num=0
-        ):
-            self._increment_bracket_num()
-            self._start_new_bracket()
-        self._brackets[-1]["rounds"][0].append(info)
 
 
 class _Grid(DurableOracle, keras_tuner.oracles.GridSearchOracle):
@@ -217,7 +179,7 @@ def make_oracle(
     }
     oracle: DurableOracle
     if settings.tuner == "hyperband":
-        oracle = _Hyperband(
+        oracle = Hyperband(
             max_epochs=settings.epochs, hyperband_iterations=None, **arguments
         )
         oracle.max_trials = total

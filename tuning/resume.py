@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +44,10 @@ def begin(
         at the beginning.
     """
     chain = _chain(trial, oracle)
-    seed = derive_seed(settings.seed, f"trial {int(chain[0])}")
-    identity = {"seed": seed, "values": public(trial.hyperparameters.values)}
+    values = public(trial.hyperparameters.values)
+    # Of the point alone, which may be another trial with another number of workers.
+    seed = derive_seed(settings.seed, f"trial {json.dumps(values, sort_keys=True)}")
+    identity = {"seed": seed, "values": values}
 
     def build_seeded() -> keras.Model:
         keras.utils.set_random_seed(seed)
@@ -91,7 +94,7 @@ def begin(
 def _chain(trial: Any, oracle: Any) -> list[str]:
     """Return the ids of the trials that a trial continues, first to last, and its own.
 
-    A training in rounds is one training: all of it has the seed of its first trial.
+    A training in rounds is one training.
     """
     chain = [trial.trial_id]
     values = trial.hyperparameters.values
