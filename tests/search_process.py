@@ -39,8 +39,11 @@ class Slow(AlexNet):
 """
 
 
-def start(folder, *arguments, stdout=subprocess.PIPE):
-    """Start a search by the command line as the leader of a process group."""
+def start(folder, *arguments, stdout=subprocess.PIPE, **variables):
+    """Start a search by the command line as the leader of a process group.
+
+    `variables` are added to its environment.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "tuning", "search", *map(str, arguments)],
         cwd=folder,
@@ -49,6 +52,7 @@ def start(folder, *arguments, stdout=subprocess.PIPE):
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "RAY_ADDRESS": "127.0.0.1:1",
+            **variables,
         },
         stdout=stdout,
         stderr=subprocess.PIPE,

@@ -21,7 +21,6 @@ from search_process import (
     wait_for,
 )
 
-from tuning.cluster import default_workers, num_cores
 from tuning.store import Store, read_json
 
 OPTIONS = ["--directory", "s", "--model", "nets:Slow", "--workers", "2"]
@@ -314,18 +313,3 @@ def test_an_oracle_that_finds_its_state_damaged_goes_on(tmp_path):
     rows = rows_of(tmp_path)
     assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
     assert {row["status"] for row in rows} == {"COMPLETED"}
-
-
-@pytest.mark.parametrize(
-    ("gpus", "share", "trials", "workers"),
-    [(1, 1.0, 9, 1), (4, 1.0, 9, 4), (1, 0.25, 9, 4), (2, 0.1, 99, 20), (8, 1.0, 3, 3)],
-)
-def test_one_worker_per_share_of_a_gpu(gpus, share, trials, workers):
-    """With GPUs there is a worker per share, and none without a trial."""
-    assert default_workers(gpus, share, trials) == workers
-
-
-def test_without_gpus_cores_and_memory_carry_workers():
-    """Without GPUs there are at most as many workers as cores, and at least one."""
-    assert 1 <= default_workers(0, 1.0, 99) <= num_cores()
-    assert default_workers(0, 1.0, 1) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.cluster import local_ray
+from tuning.ray_session import local_ray
 
 # Ray tries for twenty seconds otherwise.
 IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "1"}

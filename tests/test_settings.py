@@ -53,6 +53,12 @@ REFUSED = [
     ("workers", 1.5, TypeError, r"workers=1\.5"),
     ("gpus_per_trial", 0, ValueError, "gpus_per_trial=0"),
     ("gpus_per_trial", 1.5, ValueError, r"gpus_per_trial=1\.5"),
+    ("gpus_per_trial", float("inf"), ValueError, "gpus_per_trial=inf"),
+    ("cpus_per_trial", 0, ValueError, "cpus_per_trial=0"),
+    ("cpus_per_trial", 0.5, TypeError, r"cpus_per_trial=0\.5"),
+    ("address", "ray://head:10001", ValueError, "address='ray://head:10001'"),
+    ("address", "head", ValueError, "address='head'"),
+    ("address", 6379, TypeError, "address=6379"),
     ("keep", 0, ValueError, "keep=0"),
     ("prune", "half", ValueError, "prune='half'"),
     ("retry_oom", 1, TypeError, "retry_oom=1"),
@@ -89,6 +95,24 @@ def test_trials_of_this_process_are_not_isolated():
     """Without worker processes, trials cannot have processes of their own."""
     with pytest.raises(ValueError, match=r"isolate_trials=True and workers=0\. Use"):
         SearchSettings(isolate_trials=True, workers=0)
+
+
+def test_this_process_is_on_no_cluster():
+    """Without worker processes there is nothing to run on a cluster."""
+    with pytest.raises(ValueError, match=r"address='auto' and workers=0\. Leave one"):
+        SearchSettings(address="auto", workers=0)
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "[::1]:6379", "head:1"])
+def test_takes_addresses_as_ray_prints_them(address):
+    """An address is "auto" or a host with a port."""
+    assert SearchSettings(address=address).address == address
+
+
+@pytest.mark.parametrize("gpus", [None, 0.25, 1, 1.0, 2, 8.0])
+def test_takes_parts_of_a_gpu_and_whole_ones(gpus):
+    """A trial may hold a part of a GPU, or any whole number of them."""
+    assert SearchSettings(gpus_per_trial=gpus).gpus_per_trial == gpus
 
 
 def test_is_frozen():
@@ -165,6 +189,8 @@ def test_differences_name_both_values():
         ("max_multiply_adds", 3),
         ("workers", 3),
         ("gpus_per_trial", 0.5),
+        ("cpus_per_trial", 2),
+        ("address", "auto"),
         ("keep", 5),
         ("prune", "median"),
         ("retry_oom", True),

@@ -181,10 +181,11 @@ def test_help_shows_every_setting_with_its_default(tmp_path):
         "--model": "alexnet:AlexNet",
         "--objective": "val_accuracy",
         "--validation-fraction": 0.2,
-        "--gpus-per-trial": 1.0,
     }.items():
         assert f" {option} " in text
         assert f"(default: {default})" in text
+    for option in ("--address", "--cpus-per-trial", "--gpus-per-trial"):
+        assert f" {option} " in text
     for option in ("--start-with", "--add"):
         assert f" {option} " in text
     for option in ("--directory", "--tune", "--image-size", "--horizontal-flip"):

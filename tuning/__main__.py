@@ -275,12 +275,28 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
     add("max_parameters", "try no network with more parameters", type=int)
     add("max_multiply_adds", "try none with more multiply-adds per image", type=int)
     add(
+        "address",
+        "run on the Ray cluster there: auto for the one that this machine belongs to, "
+        "or HOST:PORT; on this machine alone if not given",
+    )
+    add(
         "workers",
         "processes; one per GPU, or what cores and memory carry, if not given; 0 for "
         "this process, without Ray",
         type=int,
     )
-    add("gpus_per_trial", "GPUs that each worker holds; 0.25 packs four on one")
+    add(
+        "cpus_per_trial",
+        "CPUs, and threads, of each worker; its part of the machine if not given, on "
+        "a cluster 1",
+        type=int,
+    )
+    add(
+        "gpus_per_trial",
+        "GPUs of each worker: 0.25 packs four on one, 2 has each trial train on both; "
+        "1 where there are GPUs if not given",
+        type=float,
+    )
     add(
         "prune",
         "stop trials early that are worse than the median, or not in the best third "

@@ -1,120 +1,30 @@
-"""Ray: the oracle's actor, and workers that ask it for trials."""
+"""A search on Ray: workers that come, go, die and are started again."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import dataclasses
-import os
-import shutil
-import signal
-import tempfile
-import threading
+import itertools
+import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from tuning.progress import Progress
-from tuning.ray_token import private_token
+from tuning.ray_session import WorkerError, joined_ray, local_ray
+from tuning.resources import Share, cluster_share, local_share
 from tuning.settings import DataFacts, SearchSettings
-from tuning.store import Store
+from tuning.store import Store, write_bytes
+from tuning.worker import DirectoryError, OracleService, run_worker
 
 if TYPE_CHECKING:
     from alexnet.data import ImageData
 
-# What a process that trains a small network takes, with room to spare.
-WORKER_MEMORY_BYTES = 1_500_000_000
-# Ray wants 75 MB at least.
-SPARE_STORE_BYTES = 200_000_000
 WORKER_RESTARTS = 3
 POLL_S = 0.5
-STOP_S = 2.0
-
-
-class WorkerError(RuntimeError):
-    """A worker cannot run, whatever the trial."""
-
-
-class OracleService:
-    """The oracle of a search, as a Ray actor.
-
-    Ray starts it again if it dies; it goes on from the directory's state.
-    """
-
-    def __init__(self, settings: SearchSettings, facts: DataFacts, run: str) -> None:
-        from tuning.hypermodel import make_hypermodel
-        from tuning.oracles import make_oracle
-
-        hypermodel = make_hypermodel(settings, facts)
-        store = Store(settings.directory or "")
-        self.messages: list[str] = []
-        self.membership = contextlib.ExitStack()  # Until this process ends.
-        self.membership.enter_context(store.joined())
-        self.oracle = make_oracle(settings, hypermodel, store, self.messages.append)
-        self.oracle.begin(run)
-
-    def call(self, method: str, *args: Any) -> Any:
-        """Call a method of the oracle."""
-        return getattr(self.oracle, method)(*args)
-
-    def progress(self) -> dict[str, Any]:
-        """Return the oracle's progress, and what it found damaged."""
-        return {**self.oracle.progress(), "messages": self.messages}
-
-
-def run_worker(
-    settings: SearchSettings,
-    facts: DataFacts,
-    name: str,
-    threads: int,
-    service: Any,
-    boxed_data: list[Any],
-) -> bool:
-    """Run trials in this process, a Ray task, until the oracle has no more.
-
-    With `settings.isolate_trials`, run one.
-
-    Args:
-        settings: Of the search.
-        facts: Of the images.
-        name: Of the worker. A task that Ray runs again has its name again, and
-            with it the trial that it was at.
-        threads: Size of the thread pools.
-        service: Handle of the `OracleService`.
-        boxed_data: A list with the reference of the `ImageData`. In a list, Ray
-            does not unpack it, which imports TensorFlow, before the thread
-            pools are set.
-
-    Returns:
-        Whether there may be more trials.
-    """
-    set_threads(threads)
-    import ray
-
-    from tuning.hypermodel import make_hypermodel
-    from tuning.remote import RemoteOracle
-    from tuning.tuner import TrialTuner
-
-    oracle = RemoteOracle(
-        lambda method, *args: ray.get(service.call.remote(method, *args)),
-        settings.objective,
-        most_trials=1 if settings.isolate_trials else None,
-    )
-    store = Store(settings.directory or "")
-    tuner = TrialTuner(
-        oracle,
-        make_hypermodel(settings, facts),
-        store,
-        settings,
-        name,
-        owns_process=True,
-    )
-    with store.joined():
-        tuner.run(ray.get(boxed_data[0]))
-    return oracle.has_more
+# How often a cluster is asked for its nodes.
+NODES_S = 2.0
 
 
 def run_on_ray(
@@ -123,7 +33,7 @@ def run_on_ray(
     data: ImageData,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Run a search on a Ray of its own on this machine.
+    """Run a search on the Ray at `settings.address`, or on one of its own.
 
     Args:
         settings: Of the search.
@@ -135,183 +45,196 @@ def run_on_ray(
         What `DurableOracle.progress` says at the end.
 
     Raises:
-        WorkerError: A worker ended before it had a trial, or the oracle cannot be
-            started again.
+        ValueError: A trial asks for more than this machine has.
+        WorkerError: There is no Ray at that address, a worker ended before it had a
+            trial, or the oracle cannot be started again.
+        DirectoryError: A node of the cluster does not see the search directory.
     """
     settings = dataclasses.replace(
         settings, directory=str(Path(settings.directory or "").resolve())
     )
-    with local_ray(data.x_train.nbytes + data.x_val.nbytes) as ray:
-        resources = ray.cluster_resources()
-        gpus = resources.get("GPU", 0)
-        workers = settings.workers or default_workers(
-            gpus, settings.gpus_per_trial, settings.total_trials
-        )
-        threads = max(1, num_cores() // workers)
-        progress.line(
-            f"{workers} worker(s), each with {threads} thread(s)"
-            + (f" and {settings.gpus_per_trial:g} GPU" if gpus else "")
-        )
-        service = (
-            ray.remote(OracleService)
-            .options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-            .remote(settings, facts, uuid.uuid4().hex)
-        )
-        # Ray ends a process after so many tasks; 0 is any number.
-        task = ray.remote(max_calls=int(settings.isolate_trials))(run_worker).options(
-            num_cpus=resources["CPU"] / workers,
-            num_gpus=settings.gpus_per_trial if gpus else 0,
-            max_retries=0,  # Below, a worker is started again per trial, not in all.
-        )
-        boxed_data = [ray.put(data)]
-
-        running: dict[Any, str] = {}
-
-        def start(name: str) -> None:
-            reference = task.remote(settings, facts, name, threads, service, boxed_data)
-            running[reference] = name
-
-        for number in range(workers):
-            start(f"worker-{number}")
-        deaths: collections.Counter[tuple[str, str | None]] = collections.Counter()
-        ended_before = len(ray.get(service.progress.remote())["ended"])
-        report = service.progress.remote()
-        while running:
-            done, _ = ray.wait([*running, report], timeout=POLL_S)
-            if report in done:
-                progress.update(ray.get(report))
-                ray.wait(list(running), timeout=POLL_S)
-                report = service.progress.remote()
-            for reference in set(done) & set(running):
-                name = running.pop(reference)
-                try:
-                    if ray.get(reference):
-                        start(name)
-                except ray.exceptions.RayError as error:
-                    at = name, ray.get(service.call.remote("trial_of", name))
-                    deaths[at] += 1
-                    died = not isinstance(error, ray.exceptions.RayTaskError)
-                    if died and deaths[at] <= WORKER_RESTARTS:
-                        start(name)
-                        continue
-                    had_one = ray.get(service.call.remote("abandon", name, str(error)))
-                    ended = len(ray.get(service.progress.remote())["ended"])
-                    # A worker that ends because its trial hangs has none any more.
-                    if not had_one and ended == ended_before:
-                        raise WorkerError(
-                            f"A worker ended before it had a trial: {error}"
-                        ) from error
-                    ended_before = ended
-                    start(name)
-        last = ray.get(service.progress.remote())
-        progress.update(last)
-        return last
+    session: contextlib.AbstractContextManager[Any]
+    if settings.address is None:
+        session = local_ray(data.x_train.nbytes + data.x_val.nbytes)
+    else:
+        session = joined_ray(settings.address)
+    with session as ray:
+        return _Workers(ray, settings, facts, data, progress).run()
 
 
-@contextlib.contextmanager
-def local_ray(data_bytes: int = 0) -> Iterator[Any]:
-    """Start Ray on the loopback address; stop it and remove its files at the end.
-
-    It takes only those who have its token, made for this search.
+class _Workers:
+    """The oracle and the workers of a search, on a Ray that this process has joined.
 
     Args:
-        data_bytes: What its store has to hold at least.
-
-    Raises:
-        WorkerError: Ray raised an error in the meantime.
+        ray: The module.
+        settings, facts, data, progress: As of `run_on_ray`.
     """
-    # Without this, Ray on Linux listens on all of the machine's addresses.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Keep Ray from hiding a GPU from tasks that hold none, and from saying so.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
 
-    # Ray's sockets need a short path.
-    folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
-    try:
-        with private_token(Path(folder, "token")):
-            try:
-                _start_ray(ray, data_bytes, folder)
-                yield ray
-            except ray.exceptions.RayError as error:
-                raise WorkerError(f"The search could not go on: {error}") from error
-            finally:
-                with _own_handler(signal.SIGINT, signal.SIG_IGN):  # A second Ctrl-C.
-                    _stop_ray(ray)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _start_ray(ray: Any, data_bytes: int, folder: str) -> None:
-    with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
-        ray.init(
-            address="local",  # Whatever RAY_ADDRESS says.
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            num_cpus=num_cores(),
-            object_store_memory=2 * data_bytes + SPARE_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=folder,
+    def __init__(
+        self,
+        ray: Any,
+        settings: SearchSettings,
+        facts: DataFacts,
+        data: ImageData,
+        progress: Progress,
+    ) -> None:
+        self.ray = ray
+        self.settings = settings
+        self.progress = progress
+        self.first_nodes = set(self._nodes())
+        self.blind: list[str] = []  # Nodes that do not see the search directory.
+        self.share, self.wanted = self._plan()
+        run = uuid.uuid4().hex
+        write_bytes(Store(settings.directory or "").run_file, run.encode())
+        # Beside this process, without which there is no search, and the directory.
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
         )
+        self.service = (
+            ray.remote(OracleService)
+            .options(
+                num_cpus=0,
+                max_restarts=-1,
+                max_task_retries=-1,
+                scheduling_strategy=here,
+            )
+            .remote(settings, facts, run)
+        )
+        # Ray ends a process after so many tasks; 0 is any number.
+        self.task = ray.remote(max_calls=int(settings.isolate_trials))(run_worker)
+        boxed_data = [ray.put(data)]
+        self.arguments = (self.share.threads, self.service, boxed_data)
+        self.first_arguments = (settings, facts, run)
+        self.running: dict[Any, str] = {}
+        self.deaths: collections.Counter[tuple[str, str | None]] = collections.Counter()
+        self.ended_before = len(self._now()["ended"])
+        self.has_more = True
+        self.asked = time.monotonic()
 
+    def run(self) -> dict[str, Any]:
+        """Run all trials; return what the oracle's progress is at the end."""
+        report = self.service.progress.remote()
+        while self.has_more or (self.running and self._now()["running"]):
+            if self.has_more:
+                self._fill()
+            done, _ = self.ray.wait([*self.running, report], timeout=POLL_S)
+            if report in done:
+                self.progress.update(self.ray.get(report))
+                self.ray.wait(list(self.running), timeout=POLL_S)
+                report = self.service.progress.remote()
+            for reference in set(done) & set(self.running):
+                self._end(reference, self.running.pop(reference))
+        last = self._now()
+        self.progress.update(last)
+        return last
 
-@contextlib.contextmanager
-def _own_handler(number: signal.Signals, meanwhile: Any = None) -> Iterator[None]:
-    """Restore a signal's handler at the end; until then use `meanwhile`, if any."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread may have handlers.
-        return
-    handler = signal.getsignal(number)
-    try:
-        if meanwhile is not None:
-            signal.signal(number, meanwhile)
-        yield
-    finally:
-        signal.signal(number, handler)
+    def _plan(self) -> tuple[Share, int]:
+        """Return a worker's share, and how many workers there are to be now."""
+        settings = self.settings
+        if settings.address is None:
+            gpus = self.ray.cluster_resources().get("GPU", 0)
+            share, wanted = local_share(
+                settings.workers,
+                settings.cpus_per_trial,
+                settings.gpus_per_trial,
+                settings.total_trials,
+                gpus,
+            )
+            if settings.gpus_per_trial is not None and not gpus:
+                self.progress.line(
+                    f"No GPU is visible; gpus_per_trial={settings.gpus_per_trial:g} "
+                    "has no effect."
+                )
+            self.progress.line(f"{wanted} worker(s), each with {share}")
+            return share, wanted
+        machines = list(self._nodes().values())
+        share = cluster_share(
+            settings.cpus_per_trial, settings.gpus_per_trial, machines
+        )
+        places = sum(map(share.fits, machines))
+        self.progress.line(
+            f"{len(machines)} node(s) at {settings.address}, room for {places} "
+            f"worker(s), each with {share}"
+            + ("" if places else "; waiting for a node that has it")
+        )
+        return share, self._wanted(places)
 
+    def _wanted(self, places: int) -> int:
+        if self.settings.workers is not None:
+            return self.settings.workers
+        # One that waits tells a cluster that grows by itself that it is too small.
+        return max(1, min(places, self.settings.total_trials))
 
-def _stop_ray(ray: Any) -> None:
-    """Stop Ray and see to it that none of its processes is left."""
-    started = psutil.Process().children(recursive=True)
-    ray.shutdown()
-    _, alive = psutil.wait_procs(started, timeout=STOP_S)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=STOP_S)
+    def _nodes(self) -> dict[str, dict[str, float]]:
+        """Return what each node has, by id."""
+        alive = (node for node in self.ray.nodes() if node["Alive"])
+        return {node["NodeID"]: node["Resources"] for node in alive}
 
+    def _fill(self) -> None:
+        """Start as many workers as there are to be; more if nodes have joined."""
+        if self.settings.address and time.monotonic() > self.asked + NODES_S:
+            self.asked = time.monotonic()
+            places = sum(
+                self.share.fits(resources)
+                for node, resources in self._nodes().items()
+                if node not in self.blind
+            )
+            self.wanted = self._wanted(places)
+        names = (f"worker-{number}" for number in itertools.count())
+        while len(self.running) < self.wanted:
+            self._start(next(n for n in names if n not in self.running.values()))
 
-def default_workers(gpus: float, gpus_per_trial: float, trials: int) -> int:
-    """Return one worker per share of a GPU or, without, what cores and memory carry."""
-    if gpus:
-        workers = int(gpus / gpus_per_trial + 1e-9)
-    else:
-        workers = min(num_cores(), free_memory() // WORKER_MEMORY_BYTES)
-    return max(1, min(workers, trials))
+    def _start(self, name: str) -> None:
+        options = self.share.options()
+        if self.blind:
+            others = f"!in({','.join(self.blind)})"
+            options["label_selector"] = {"ray.io/node-id": others}
+        # Not again by Ray: a worker is started again per trial, not in all.
+        task = self.task.options(max_retries=0, **options)
+        reference = task.remote(*self.first_arguments, name, *self.arguments)
+        self.running[reference] = name
 
+    def _end(self, reference: Any, name: str) -> None:
+        """Act on the end of a worker."""
+        errors = self.ray.exceptions
+        try:
+            self.has_more = self.ray.get(reference)
+        except errors.NodeDiedError:
+            # Not the trial's fault; any worker may go on with it.
+            self._call("release", name)
+            self.has_more = True
+        except errors.RayError as error:
+            if isinstance(cause := getattr(error, "cause", None), DirectoryError):
+                self._leave_out(cause)
+                return
+            at = name, self._call("trial_of", name)
+            self.deaths[at] += 1
+            self.has_more = True
+            died = not isinstance(error, errors.RayTaskError)
+            if died and self.deaths[at] <= WORKER_RESTARTS:
+                self._start(name)
+                return
+            had_one = self._call("abandon", name, str(error))
+            ended = len(self._now()["ended"])
+            # A worker that ends because its trial hangs has none any more.
+            if not had_one and ended == self.ended_before:
+                raise WorkerError(
+                    f"A worker ended before it had a trial: {error}"
+                ) from error
+            self.ended_before = ended
+            self._start(name)
 
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def _leave_out(self, error: DirectoryError) -> None:
+        """Go on without a node that came late and does not see the directory."""
+        if error.node in self.first_nodes:
+            raise error
+        if error.node not in self.blind:
+            self.blind.append(error.node)
+            self.progress.line(f"A node that joined is left out. {error}")
+        self.has_more = True
 
+    def _call(self, method: str, *args: Any) -> Any:
+        return self.ray.get(self.service.call.remote(method, *args))
 
-def free_memory() -> int:
-    """Return the memory in bytes that new processes can have."""
-    return psutil.virtual_memory().available
-
-
-def set_threads(threads: int) -> None:
-    """Size the thread pools of this process; before TensorFlow is imported."""
-    for variable in (
-        "TF_NUM_INTRAOP_THREADS",
-        "TF_NUM_INTEROP_THREADS",
-        "OMP_NUM_THREADS",
-    ):
-        os.environ[variable] = str(threads)
-    # Several processes share a GPU only if none takes all of its memory.
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    def _now(self) -> dict[str, Any]:
+        return self.ray.get(self.service.progress.remote())

@@ -262,6 +262,13 @@ class DurableOracle(keras_tuner.Oracle):
         trial = self.ongoing_trials.get(tuner_id)
         return None if trial is None else trial.trial_id
 
+    def release(self, tuner_id: str) -> None:
+        """Let any worker go on with the trial of one whose machine is gone."""
+        if self.ongoing_trials.pop(tuner_id, None) is not None:
+            self.queue_unfinished()
+            with self.halting():
+                self.save()
+
     def abandon(self, tuner_id: str, message: str) -> bool:
         """Fail the trial of a worker that died for good; tell whether it had one."""
         trial = self.ongoing_trials.get(tuner_id)

@@ -27,7 +27,7 @@ def private_token(file: Path) -> Iterator[None]:
         stream.write(secrets.token_hex(_TOKEN_BYTES))
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
-    _read_again()
+    read_again()
     try:
         yield
     finally:
@@ -35,10 +35,10 @@ def private_token(file: Path) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        _read_again()
+        read_again()
 
 
-def _read_again() -> None:
+def read_again() -> None:
     """Have Ray's core read the variables again, which it does once per process."""
     from ray import _raylet as core  # Without type annotations.
 

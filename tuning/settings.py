@@ -6,10 +6,21 @@ import dataclasses
 import hashlib
 import importlib
 import json
-import math
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tuning.checks import (
+    address_text,
+    check_choice,
+    check_gpus,
+    check_positive,
+    check_share,
+    check_switch,
+    check_whole,
+    model_text,
+    path_text,
+    points_of,
+)
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
 PRUNING_RULES = ("median", "halving")
@@ -18,8 +29,8 @@ DEFAULT_MODEL = "alexnet:AlexNet"
 # A search may be resumed with another value of these.
 RUNTIME_SETTINGS = frozenset(
     {
-        *("directory", "workers", "gpus_per_trial", "keep"),
-        *("retry_oom", "trial_timeout", "isolate_trials"),
+        *("directory", "address", "workers", "cpus_per_trial", "gpus_per_trial"),
+        *("keep", "retry_oom", "trial_timeout", "isolate_trials"),
     }
 )
 # It may go on with more of these.
@@ -51,10 +62,16 @@ class SearchSettings:
             on its multiplications of weights per image; None for none. Points
             beyond are not tried: others are drawn. The paper's network has
             61 million parameters and 720 million multiply-adds.
+        address: Of a running Ray cluster to run on: "auto" for the one that this
+            machine belongs to, or "host:port"; None for this machine alone.
         workers: Processes that run trials; None for one per GPU or, without
-            GPUs, as many as cores and memory carry; 0 for this process.
-        gpus_per_trial: GPUs that a worker holds, in (0, 1]: 0.25 packs four
-            trials on one.
+            GPUs, as many as cores and memory carry, and on a cluster as many as
+            its nodes carry at any time; 0 for this process.
+        cpus_per_trial: CPUs that a worker holds, which is also the size of its
+            thread pools; int >= 1. None shares a machine's out among its workers;
+            on a cluster without GPUs it is 1.
+        gpus_per_trial: GPUs that a worker holds: 0.25 packs four trials on one;
+            with 2 each trial trains on both. None for 1 where there are GPUs.
         keep: Number of trials, the best ones, whose weights stay on disk; int >= 1.
         prune: Rule by which trials are stopped early, as in `tuning.pruning`:
             "median" or "halving"; None lets each have all of its epochs.
@@ -88,8 +105,10 @@ class SearchSettings:
     horizontal_flip: bool = False
     max_parameters: int | None = 100_000_000
     max_multiply_adds: int | None = None
+    address: str | None = None
     workers: int | None = None
-    gpus_per_trial: float = 1.0
+    cpus_per_trial: int | None = None
+    gpus_per_trial: float | None = None
     keep: int = 3
     prune: str | None = None
     retry_oom: bool = False
@@ -100,35 +119,43 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # The dataclass is frozen from here on.
-        put(self, "data", _path_text("data", self.data))
-        _choice("tuner", self.tuner, TUNERS)
-        _choice("objective", self.objective, ("val_accuracy", "val_loss"))
+        put(self, "data", path_text("data", self.data))
+        check_choice("tuner", self.tuner, TUNERS)
+        check_choice("objective", self.objective, ("val_accuracy", "val_loss"))
         if self.prune is not None:
-            _choice("prune", self.prune, PRUNING_RULES)
+            check_choice("prune", self.prune, PRUNING_RULES)
             if self.tuner == "hyperband":
                 raise ValueError(
                     "prune must be None with Hyperband, which stops trials itself "
                     f"and counts on the others; received prune={self.prune!r}."
                 )
         for name in ("trials", "epochs", "keep"):
-            _whole(name, getattr(self, name), 1)
-        _whole("seed", self.seed, 0)
-        for name in ("max_parameters", "max_multiply_adds"):
+            check_whole(name, getattr(self, name), 1)
+        check_whole("seed", self.seed, 0)
+        for name in ("max_parameters", "max_multiply_adds", "cpus_per_trial"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), 1)
+                check_whole(name, getattr(self, name), 1)
         if self.workers is not None:
-            _whole("workers", self.workers, 0)
-        for name, most in (("validation_fraction", False), ("gpus_per_trial", True)):
-            _share(name, getattr(self, name), most)
+            check_whole("workers", self.workers, 0)
+        check_share("validation_fraction", self.validation_fraction)
+        if self.gpus_per_trial is not None:
+            check_gpus("gpus_per_trial", self.gpus_per_trial)
+        if self.address is not None:
+            put(self, "address", address_text("address", self.address))
+            if self.workers == 0:
+                raise ValueError(
+                    "address must be None with a search in this process; received "
+                    f"address={self.address!r} and workers=0. Leave one of them out."
+                )
         for name in ("horizontal_flip", "retry_oom", "isolate_trials"):
-            _switch(name, getattr(self, name))
+            check_switch(name, getattr(self, name))
         if self.isolate_trials and self.workers == 0:
             raise ValueError(
                 "isolate_trials must be False without worker processes; received "
                 "isolate_trials=True and workers=0. Use workers=1."
             )
         if self.trial_timeout is not None:
-            _positive("trial_timeout", self.trial_timeout)
+            check_positive("trial_timeout", self.trial_timeout)
         if isinstance(self.image_size, list):
             put(self, "image_size", tuple(self.image_size))
         size = self.image_size
@@ -139,7 +166,7 @@ class SearchSettings:
                     f"image_size={size!r}."
                 )
             for side in size if isinstance(size, tuple) else (size,):
-                _whole("image_size", side, 1)
+                check_whole("image_size", side, 1)
         if not isinstance(self.tune, (tuple, list)) or not all(
             isinstance(pattern, str) and pattern for pattern in self.tune
         ):
@@ -149,19 +176,19 @@ class SearchSettings:
             )
         put(self, "tune", tuple(self.tune))
         for name in ("start_with", "add"):
-            put(self, name, _points(name, getattr(self, name)))
+            put(self, name, points_of(name, getattr(self, name)))
         if len(self.start_with) > self.trials:
             raise ValueError(
                 "start_with must hold at most as many points as there are trials; "
                 f"received start_with={list(self.start_with)!r} and "
                 f"trials={self.trials}. Raise trials."
             )
-        put(self, "model", _model_text(self.model))
+        put(self, "model", model_text(self.model))
         directory = self.directory
         if directory is None:
             name = Path(self.data).name or "search"
             directory = f"runs/{name.removesuffix('.npz')}"
-        put(self, "directory", _path_text("directory", directory))
+        put(self, "directory", path_text("directory", directory))
 
     def load_model_class(self) -> Any:
         """Import the class that `model` names.
@@ -267,75 +294,3 @@ def derive_seed(seed: int, purpose: str) -> int:
     """
     digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % (2**31 - 1) + 1
-
-
-def _path_text(name: str, value: Any) -> str:
-    if not isinstance(value, (str, os.PathLike)) or not str(value):
-        raise TypeError(f"{name} must be a name or a path; received {name}={value!r}.")
-    return str(value)
-
-
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"{name} must be one of {', '.join(choices)}; received {name}={value!r}."
-        )
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number; received {name}={value!r}.")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}; received {name}={value!r}.")
-
-
-def _switch(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False; received {name}={value!r}.")
-
-
-def _positive(name: str, value: Any) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number; received {name}={value!r}.")
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"{name} must be greater than 0 and finite; received {name}={value!r}."
-        )
-
-
-def _share(name: str, value: Any, may_be_one: bool) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number; received {name}={value!r}.")
-    if not (0 < value < 1 or (may_be_one and value == 1)):
-        end = "at most 1" if may_be_one else "less than 1"
-        raise ValueError(
-            f"{name} must be greater than 0 and {end}; received {name}={value!r}."
-        )
-
-
-def _points(name: str, value: Any) -> tuple[dict[str, Any], ...]:
-    if not isinstance(value, tuple | list) or not all(
-        isinstance(point, dict) and all(isinstance(key, str) for key in point)
-        for point in value
-    ):
-        raise TypeError(
-            f"{name} must be a sequence of points, each a dict of values by name; "
-            f"received {name}={value!r}."
-        )
-    return tuple(dict(point) for point in value)
-
-
-def _model_text(model: Any) -> str:
-    if isinstance(model, type):
-        if model.__module__ == "__main__" or "<locals>" in model.__qualname__:
-            raise ValueError(
-                "model must be a class that other processes can import; received "
-                f"model={model!r}. Move it to a module of its own."
-            )
-        return f"{model.__module__}:{model.__qualname__}"
-    if not isinstance(model, str) or model.count(":") != 1 or model[:1] in ":.":
-        raise ValueError(
-            'model must be "package.module:Class" or a class; received '
-            f"model={model!r}."
-        )
-    return model

@@ -54,6 +54,7 @@ class Store:
         self.root = Path(root).absolute()
         self.lock_file = self.root / ".lock"
         self.members_file = self.root / ".members"
+        self.run_file = self.root / ".run"
         self.settings_file = self.root / "search.json"
         self.oracle_file = self.root / "oracle.json"
         self.results_file = self.root / "results.csv"
@@ -119,7 +120,12 @@ class Store:
         """Remove the directory again if no search has begun in it."""
         if self.settings_file.exists():
             return
-        for file in (self.lock_file, self.members_file, self.native_log_file):
+        for file in (
+            self.lock_file,
+            self.members_file,
+            self.run_file,
+            self.native_log_file,
+        ):
             file.unlink(missing_ok=True)
         with suppress(OSError):  # It holds other files, or never came to be.
             self.root.rmdir()
@@ -131,7 +137,7 @@ class Store:
         Raises:
             StoreError: Another search holds the directory.
         """
-        with self.lock_file.open("w") as file:
+        with self.lock_file.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -145,7 +151,8 @@ class Store:
     @contextmanager
     def joined(self) -> Iterator[None]:
         """Count as a process of the search that uses the directory."""
-        with self.members_file.open("w") as file:
+        # To read and write, without which NFS gives no lock.
+        with self.members_file.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
@@ -158,7 +165,7 @@ class Store:
             StoreError: Some process still is.
         """
         end = time.monotonic() + timeout_s
-        with self.members_file.open("w") as file:
+        with self.members_file.open("a+") as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,157 @@
+"""What a trial takes of a machine, and how many trials machines can run at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import psutil
+
+# What a process that trains a small network takes, with room to spare.
+WORKER_MEMORY_BYTES = 1_500_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What Ray reserves for a worker.
+
+    Attributes:
+        cpus: Number of CPUs; a fraction if workers outnumber them.
+        gpus: Number of GPUs; 0.25 packs four workers on one.
+        memory: Bytes; 0 for no reservation.
+    """
+
+    cpus: float
+    gpus: float = 0.0
+    memory: int = 0
+
+    @property
+    def threads(self) -> int:
+        """The size of a worker's thread pools."""
+        return max(1, int(self.cpus))
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of a Ray task that holds this share."""
+        memory = {"memory": self.memory} if self.memory else {}
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, **memory}
+
+    def fits(self, machine: dict[str, float]) -> int:
+        """Return how many workers a machine can hold.
+
+        Args:
+            machine: Amounts by Ray's names: "CPU", "GPU", "memory".
+        """
+        needs = (("CPU", self.cpus), ("GPU", self.gpus), ("memory", self.memory))
+        # Ten times a tenth is a little less than one.
+        return min(
+            int(machine.get(name, 0) / amount + 1e-9)
+            for name, amount in needs
+            if amount
+        )
+
+    def __str__(self) -> str:
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.threads} thread(s){gpus}"
+
+
+def local_share(
+    workers: int | None,
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    trials: int,
+    gpus: float,
+) -> tuple[Share, int]:
+    """Return a worker's share of this machine, and the number of workers.
+
+    Args:
+        workers: As of `SearchSettings`.
+        cpus_per_trial: As of `SearchSettings`; None shares the cores out.
+        gpus_per_trial: As of `SearchSettings`.
+        trials: Of the search; more workers than trials are of no use.
+        gpus: GPUs of this machine.
+
+    Raises:
+        ValueError: A trial asks for more than the machine has.
+    """
+    cores = num_cores()
+    if cpus_per_trial is not None and cpus_per_trial > cores:
+        raise ValueError(
+            f"cpus_per_trial must be at most the {cores} cores that this process may "
+            f"use; received cpus_per_trial={cpus_per_trial}. Lower it."
+        )
+    share_of_gpu = (gpus_per_trial or 1.0) if gpus else 0.0
+    if share_of_gpu > gpus:
+        raise ValueError(
+            f"gpus_per_trial must be at most the {gpus:g} GPUs of this machine; "
+            f"received gpus_per_trial={gpus_per_trial}. Lower it."
+        )
+    if workers is None:
+        if gpus:
+            workers = int(gpus / share_of_gpu + 1e-9)
+        else:
+            workers = min(cores, free_memory() // WORKER_MEMORY_BYTES)
+        if cpus_per_trial is not None:
+            workers = min(workers, cores // cpus_per_trial)
+        workers = max(1, min(workers, trials))
+    cpus = float(cpus_per_trial or cores / workers)
+    return Share(cpus, share_of_gpu), workers
+
+
+def cluster_share(
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    machines: list[dict[str, float]],
+) -> Share:
+    """Return a worker's share of the machines of a cluster.
+
+    Without `gpus_per_trial` it is one GPU if any machine has one; without
+    `cpus_per_trial` as large a part of a machine's CPUs as of its GPUs, or one CPU.
+
+    Args:
+        cpus_per_trial, gpus_per_trial: As of `SearchSettings`.
+        machines: Amounts by Ray's names, of each machine.
+    """
+    with_gpus = [machine for machine in machines if machine.get("GPU")]
+    gpus = gpus_per_trial if gpus_per_trial is not None else float(bool(with_gpus))
+    if cpus_per_trial is None:
+        per_gpu = [machine.get("CPU", 0) / machine["GPU"] for machine in with_gpus]
+        cpus_per_trial = max(1, int(gpus * min(per_gpu, default=1)))
+    return Share(float(cpus_per_trial), gpus, WORKER_MEMORY_BYTES)
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Return the memory in bytes that new processes can have."""
+    return psutil.virtual_memory().available
+
+
+def set_threads(threads: int) -> None:
+    """Size the thread pools of this process; before TensorFlow is imported."""
+    for variable in (
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+        "OMP_NUM_THREADS",
+    ):
+        os.environ[variable] = str(threads)
+
+
+def share_gpus() -> None:
+    """Let other processes use this one's GPUs; before TensorFlow is imported.
+
+    Several processes share a GPU only if none takes all of its memory.
+    """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def hide_gpus() -> None:
+    """Keep this process from using any GPU; before TensorFlow is imported."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["JAX_PLATFORMS"] = "cpu"

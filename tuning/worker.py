@@ -1,0 +1,156 @@
+"""What runs on Ray: the oracle of a search, and the workers that ask it for trials."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tuning.resources import hide_gpus, set_threads, share_gpus
+from tuning.settings import DataFacts, SearchSettings
+from tuning.store import Store
+
+# Within which what one machine writes is seen on another.
+VISIBLE_S = 10.0
+POLL_S = 0.2
+
+
+class DirectoryError(RuntimeError):
+    """A node of the cluster does not see the search directory.
+
+    Attributes:
+        node: Ray's id of it.
+    """
+
+    def __init__(self, message: str, node: str) -> None:
+        super().__init__(message, node)
+        self.node = node
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+class OracleService:
+    """The oracle of a search, as a Ray actor.
+
+    Ray starts it again if it dies; it goes on from the directory's state.
+    """
+
+    def __init__(self, settings: SearchSettings, facts: DataFacts, run: str) -> None:
+        hide_gpus()  # It only measures networks.
+        set_threads(1)
+        from tuning.hypermodel import make_hypermodel
+        from tuning.oracles import make_oracle
+
+        hypermodel = make_hypermodel(settings, facts)
+        store = Store(settings.directory or "")
+        self.messages: list[str] = []
+        self.membership = contextlib.ExitStack()  # Until this process ends.
+        self.membership.enter_context(store.joined())
+        self.oracle = make_oracle(settings, hypermodel, store, self.messages.append)
+        self.oracle.begin(run)
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call a method of the oracle."""
+        return getattr(self.oracle, method)(*args)
+
+    def progress(self) -> dict[str, Any]:
+        """Return the oracle's progress, and what it found damaged."""
+        return {**self.oracle.progress(), "messages": self.messages}
+
+
+def run_worker(
+    settings: SearchSettings,
+    facts: DataFacts,
+    run: str,
+    name: str,
+    threads: int,
+    service: Any,
+    boxed_data: list[Any],
+) -> bool:
+    """Run trials in this process, a Ray task, until the oracle has no more.
+
+    With `settings.isolate_trials`, run one.
+
+    Args:
+        settings: Of the search.
+        facts: Of the images.
+        run: Name of this run of the search, which its directory holds.
+        name: Of the worker. A task that Ray runs again has its name again, and
+            with it the trial that it was at.
+        threads: Size of the thread pools.
+        service: Handle of the `OracleService`.
+        boxed_data: A list with the reference of the `ImageData`. In a list, Ray
+            does not unpack it, which imports TensorFlow, before the thread
+            pools are set.
+
+    Returns:
+        Whether there may be more trials.
+
+    Raises:
+        DirectoryError: This machine does not see the search directory.
+    """
+    set_threads(threads)
+    share_gpus()
+    store = Store(settings.directory or "")
+    import ray
+
+    check_directory(store, run, ray.get_runtime_context().get_node_id())
+
+    from tuning.hypermodel import make_hypermodel
+    from tuning.remote import RemoteOracle
+    from tuning.tuner import TrialTuner
+
+    oracle = RemoteOracle(
+        lambda method, *args: ray.get(service.call.remote(method, *args)),
+        settings.objective,
+        most_trials=1 if settings.isolate_trials else None,
+    )
+    tuner = TrialTuner(
+        oracle,
+        make_hypermodel(settings, facts),
+        store,
+        settings,
+        name,
+        owns_process=True,
+    )
+    with store.joined():
+        tuner.run(ray.get(boxed_data[0]))
+    return oracle.has_more
+
+
+def check_directory(
+    store: Store, run: str, node: str, timeout_s: float = VISIBLE_S
+) -> None:
+    """Check that this node sees the directory of the machine that runs the search.
+
+    Args:
+        store: The search directory.
+        run: What its run file holds there.
+        node: Ray's id of this node.
+        timeout_s: Within which what is written there is seen here.
+
+    Raises:
+        DirectoryError: It does not; says which machine.
+    """
+    end = time.monotonic() + timeout_s
+    while (found := _content(store.run_file)) != run:
+        if time.monotonic() > end:
+            host = os.uname().nodename
+            seen = "does not see it" if found is None else "sees another one there"
+            raise DirectoryError(
+                "The search directory must be one that all nodes of the cluster see "
+                f"under the same path; received {store.root}, and {host} {seen}. "
+                "Choose a path on a shared file system with --directory.",
+                node,
+            )
+        time.sleep(POLL_S)
+
+
+def _content(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except OSError:
+        return None
