@@ -101,29 +101,35 @@ class SlurmCluster:
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
         with (self.folder / "boot.log").open("w") as log:
             boot = subprocess.Popen(
-                ["unshare", "--net", "--mount", "--uts", "--pid", "--fork"]
-                + ["--mount-proc", "--kill-child", "bash", "-c", BOOT],
+                [
+                    *("unshare", "--net", "--mount", "--uts", "--pid", "--fork"),
+                    *("--mount-proc", "--kill-child", "bash", "-c", BOOT),
+                ],
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
         try:
-            self.inside = self._first_child(boot)
+            child = Path(f"/proc/{boot.pid}/task/{boot.pid}/children")
+            self.inside = self.wait_for(
+                lambda: child.read_text().split(), while_=lambda: boot.poll() is None
+            )[0]
             self.wait_for(lambda: self.run("sinfo", "-h", "-o", "%T %D") == "idle 3")
             yield self
+        except BaseException:
+            print((self.folder / "boot.log").read_text())
+            raise
         finally:
             boot.kill()
             boot.wait()
 
-    def _first_child(self, process):
-        file = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        return self.wait_for(lambda: file.read_text().split())[0]
-
     def run(self, *command, cwd=None):
         """Return what a command on the first node prints."""
         done = subprocess.run(
-            ["nsenter", f"--target={self.inside}", "--all", f"--wd={cwd or '/'}"]
-            + list(map(str, command)),
+            [
+                *("nsenter", f"--target={self.inside}", "--all", f"--wd={cwd or '/'}"),
+                *map(str, command),
+            ],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -132,10 +138,11 @@ class SlurmCluster:
         )
         return done.stdout.strip()
 
-    def wait_for(self, condition, timeout=60):
-        """Wait until a condition holds; return its value."""
+    def wait_for(self, condition, timeout=60, while_=lambda: True):
+        """Wait until a condition holds, while another does; return its value."""
         end = time.monotonic() + timeout
         while not (value := condition()):
             assert time.monotonic() < end, "it did not come to pass"
+            assert while_(), "it will not come to pass"
             time.sleep(0.2)
         return value
