@@ -52,24 +52,18 @@ munged --force --key-file=munge.key --socket="$PWD/munge.socket" \
     --seed-file="$PWD/munge.seed"
 export SLURM_CONF=$PWD/slurm.conf
 slurmctld -L "$PWD/slurmctld.log"
-for number in 1 2 3; do
-    mkdir "n$number"
-    boot='exec slurmd -D -N "$0" -L "$PWD/$0.log"'
-    if ((number == 1)); then
-        unshare --mount bash -c "$boot" n1 &
-        continue
-    fi
-    wait_for_network='hostname "$0"; ip link set lo up
-        until ip link show eth0 up 2> /dev/null | grep -q UP; do sleep 0.1; done'
-    unshare --mount --uts --net bash -c "$wait_for_network; $boot" "n$number" &
-    node=$!
-    while [[ $(readlink /proc/$node/ns/net) = $(readlink /proc/$$/ns/net) ]]; do
-        sleep 0.1
-    done
-    ip link add name "node$number" master bridge up type veth \
-        peer name eth0 netns "$node"
-    nsenter --target "$node" --net ip address add "10.77.0.$number/24" dev eth0
-    nsenter --target "$node" --net ip link set eth0 up
+mkdir -p n1 n2 n3 /run/netns
+mount -t tmpfs tmpfs /run/netns
+slurmd -D -N n1 -L "$PWD/n1.log" &
+for number in 2 3; do
+    node=n$number
+    ip netns add "$node"
+    ip link add name "$node" master bridge up type veth peer name eth0 netns "$node"
+    ip -n "$node" address add "10.77.0.$number/24" dev eth0
+    ip -n "$node" link set eth0 up
+    ip -n "$node" link set lo up
+    nsenter --net="/run/netns/$node" unshare --uts bash -c \
+        'hostname "$0" && exec slurmd -D -N "$0" -L "$PWD/$0.log"' "$node" &
 done
 while true; do sleep 3600; done  # A shell, which reaps orphans.
 """
@@ -97,6 +91,8 @@ class SlurmCluster:
             CONFIGURATION.format(folder=self.folder)
         )
         (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+        # None is used; the other plugin wants systemd.
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         names = "".join(f"10.77.0.{number} n{number}\n" for number in (1, 2, 3))
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
         with (self.folder / "boot.log").open("w") as log:

@@ -271,7 +271,7 @@ def test_search_on_three_nodes_is_secure_and_outlives_its_time(
     """One script runs a search on three nodes, for those with token and certificate.
 
     Shortly before the job's time is up the search stops; the job is requeued, and the
-    search goes on. A second job, of one node, shares a node with it.
+    search goes on.
     """
     (tmp_path / "nets.py").write_text(NETS)
     slurm.environment.update(secured, PYTHONPATH=f"{ROOT}:{tmp_path}")
@@ -279,7 +279,7 @@ def test_search_on_three_nodes_is_secure_and_outlives_its_time(
     sbatch = ("sbatch", "--parsable", "--cpus-per-task=1", "--gpus-per-node=1")
     job = slurm.run(
         *(*sbatch, "--nodes=3", f"--output={output}", SCRIPT),
-        *("--trials", 4, "--epochs", 2, "--workers", 2),
+        *("--trials", 4, "--epochs", 1, "--workers", 2),
         *("--model", "nets:Slow", "--directory", "s"),
         cwd=tmp_path,
     )
