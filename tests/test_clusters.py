@@ -218,6 +218,23 @@ def test_markers_are_not_in_the_default_run():
     assert "not slurm" in options["ini_options"]["addopts"]
 
 
+# When a trial has ended, the next one stays at its first batch until it may go on.
+GATED = """
+import time
+from pathlib import Path
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="gated")
+class Gated(nets.Slow):
+    def train_step(self, data):
+        folder = Path({folder!r})
+        while not (folder / "go").exists() and any(
+            "COMPLETED" in file.read_text() for file in folder.glob("s/*/trial.json")
+        ):
+            time.sleep(0.1)
+        return super().train_step(data)
+"""
 # What a driver sees of a Ray.
 CLIENT = """
 import sys, ray
@@ -274,13 +291,14 @@ def test_search_on_three_nodes_is_secure_and_outlives_its_time(
     search goes on.
     """
     (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "gated.py").write_text(GATED.format(folder=str(tmp_path)))
     slurm.environment.update(secured, PYTHONPATH=f"{ROOT}:{tmp_path}")
     output = tmp_path / "out.txt"
     sbatch = ("sbatch", "--parsable", "--cpus-per-task=1", "--gpus-per-node=1")
     job = slurm.run(
         *(*sbatch, "--nodes=3", f"--output={output}", SCRIPT),
         *("--trials", 4, "--epochs", 1, "--workers", 2),
-        *("--model", "nets:Slow", "--directory", "s"),
+        *("--model", "gated:Gated", "--directory", "s"),
         cwd=tmp_path,
     )
 
@@ -288,7 +306,7 @@ def test_search_on_three_nodes_is_secure_and_outlives_its_time(
         return output.read_text() if output.exists() else ""
 
     def wait_for(condition):
-        slurm.wait_for(condition, 180, lambda: slurm.run("squeue", "--noheader"))
+        slurm.wait_for(condition, 300, lambda: slurm.run("squeue", "--noheader"))
 
     def ended():
         trials = statuses(tmp_path) if (tmp_path / "s").exists() else {}
@@ -327,13 +345,14 @@ def test_search_on_three_nodes_is_secure_and_outlives_its_time(
 
         wait_for(ended)
         slurm.run("scancel", "--signal=USR1", "--batch", job)
+        wait_for(lambda: "the same command resumes" in log())
+        (tmp_path / "go").touch()
         wait_for(lambda: "Best: trial" in log())
         slurm.wait_for(lambda: not slurm.run("squeue", "--noheader"))
     except BaseException:
         print(log())
         raise
     text = log()
-    assert "the same command resumes" in text
     assert text.count("3 of 3 node(s) joined") == 2
     assert token not in text
     assert "JobState=COMPLETED" in slurm.run("scontrol", "show", "job", job)
