@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from search_process import finish, start
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Networks for small images: grouped convolutions, every kind of norm and pool.
@@ -85,3 +86,14 @@ def test_outputs_are_tensorflows(backend, expected):
         # float32 sums in another order.
         error = abs(found[preset] - logits).max() / abs(logits).max()
         assert error < 1e-4, preset
+
+
+@pytest.mark.backends
+def test_a_trial_trains_on_one_gpu(tmp_path):
+    """More than one GPU per trial needs TensorFlow, which is told before all else."""
+    options = ["--directory", "s", "--gpus-per-trial", 2, "--workers", 0]
+    process = start(tmp_path, *options, KERAS_BACKEND="jax")
+    status, output, errors = finish(process)
+    assert (status, output) == (1, "")
+    assert "received gpus_per_trial=2.0 with Keras on jax. Lower it, or set" in errors
+    assert not (tmp_path / "s").exists()

@@ -44,7 +44,9 @@ RANKS = {
     "tuning": [
         ["checks"],
         ["settings", "store"],
-        ["resources", "ray_session"],
+        ["resources"],
+        ["ray_session"],
+        ["replicas"],
         ["failures", "pruning", "reports", "results", "weights"],
         ["checkpoints", "watch"],
         ["resume", "retention"],

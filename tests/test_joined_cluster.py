@@ -11,14 +11,12 @@ import time
 
 import psutil
 import pytest
+from ray_cluster import LOOPBACK, NODE, cluster_of_one
 from search_process import NETS, finish, rows_of, start, statuses, wait_for
 
+from tuning.ray_token import read_again
 from tuning.store import Store
 
-TOKEN = "0123456789abcdef" * 4
-# Keeps Ray on the loopback address.
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
 OPTIONS = ["--directory", "s", "--model", "nets:Slow", "--epochs", 2]
 # A node whose file systems are its own, with nothing at a path.
 BLIND_NODE = """
@@ -37,29 +35,31 @@ node.kill_all_processes(check_alive=False, allow_graceful=False)
 """
 
 
-@pytest.fixture
-def make_cluster(monkeypatch, tmp_path):
-    """Return a function that starts a cluster of one node with one core."""
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, tmp_path):
+    """Keep Ray on the loopback address, and have a model to search."""
     for name, value in LOOPBACK.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
-
     (tmp_path / "nets.py").write_text(NETS)
-    clusters = []
 
-    def make():
-        clusters.append(
-            Cluster(
-                initialize_head=True,
-                head_node_args={**NODE, "include_dashboard": False},
-            )
-        )
-        return clusters[0]
 
-    yield make
-    for cluster in clusters:
-        cluster.shutdown()
+@pytest.fixture
+def token(monkeypatch):
+    """Return variables with which Ray demands a token; a cluster that starts has it."""
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    with monkeypatch.context() as context:
+        for name, value in variables.items():
+            context.setenv(name, value)
+        read_again()
+        yield variables
+    read_again()
+
+
+@pytest.fixture
+def cluster():
+    """Return a running cluster of one node with one core."""
+    with cluster_of_one() as cluster:
+        yield cluster
 
 
 def workers_of(node):
@@ -82,24 +82,17 @@ def begun(folder):
     ]
 
 
-def test_nodes_leave_and_join(make_cluster, tmp_path, monkeypatch):
+def test_nodes_leave_and_join(token, cluster, tmp_path):
     """A node that is lost costs no trial, one that joins gets a worker.
 
     The cluster demands a token, which the search takes from its surroundings, and
     runs on after it.
     """
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-    from tuning.ray_token import read_again
-
-    read_again()
-    cluster = make_cluster()
     node = cluster.add_node(**NODE)
     process = start(
         tmp_path,
         *(*OPTIONS, "--trials", 8, "--address", cluster.address),
-        RAY_AUTH_MODE="token",
-        RAY_AUTH_TOKEN=TOKEN,
+        **token,
         **LOOPBACK,
     )
     try:
@@ -132,9 +125,8 @@ def test_nodes_leave_and_join(make_cluster, tmp_path, monkeypatch):
         time.sleep(0.1)
 
 
-def test_ctrl_c_leaves_a_cluster_as_it_was(make_cluster, tmp_path):
+def test_ctrl_c_leaves_a_cluster_as_it_was(cluster, tmp_path):
     """Ctrl-C ends a search's processes on the cluster, and nothing else there."""
-    cluster = make_cluster()
     process = start(tmp_path, *OPTIONS, "--address", cluster.address, **LOOPBACK)
     try:
         wait_for(lambda: "RUNNING" in statuses(tmp_path).values(), process)
@@ -163,10 +155,9 @@ def test_says_that_there_is_no_cluster(tmp_path, address):
     assert time.monotonic() - begin < 60  # Ray itself would try for minutes.
 
 
-def test_says_which_node_does_not_see_the_directory(make_cluster, tmp_path):
+def test_says_which_node_does_not_see_the_directory(cluster, tmp_path):
     """A search needs nodes that see its directory; it leaves out those that join."""
     (tmp_path / "s").mkdir()
-    cluster = make_cluster()
     options = [*OPTIONS, "--address", cluster.address]
     process = start(tmp_path, *options, "--trials", 4, **LOOPBACK)
     wait_for(lambda: "RUNNING" in statuses(tmp_path).values(), process)

@@ -63,6 +63,7 @@ def test_memory_bounds_the_workers(monkeypatch):
     [
         (9, None, 0, "at most the 8 cores .* received cpus_per_trial=9"),
         (None, 4, 2, "at most the 2 GPUs .* received gpus_per_trial=4"),
+        (None, 2, 0, "at most the 0 GPUs .* received gpus_per_trial=2"),
     ],
 )
 def test_refuses_more_than_the_machine_has(cpus, share, gpus, message):
@@ -96,6 +97,11 @@ def test_a_cluster_holds_as_many_workers_as_fit(cpus, gpus, nodes, share, places
     found = cluster_share(cpus, gpus, nodes)
     assert (found.cpus, found.gpus) == share
     assert [found.fits(node) for node in nodes] == places
+
+
+def test_a_part_of_no_gpu_is_none():
+    """On a machine without GPUs, trials run on its cores."""
+    assert local_share(None, None, 0.25, 99, 0) == (Share(1), 8)
 
 
 def test_ten_tenths_fit():

@@ -177,7 +177,7 @@ def load(
     Args:
         folder: Of the checkpoint.
         identity: What the checkpoint's must be.
-        build: Makes the network.
+        build: Makes the network, its optimizer ready.
         best: Set to the best epoch so far, unless it is None.
 
     Raises:
@@ -209,7 +209,6 @@ def load(
             best.weights = model.get_weights()
             best.epoch = int(stored["best"]["epoch"])
             best.metrics = dict(stored["best"]["metrics"])
-        model.optimizer.build(model.trainable_variables)
         with warnings.catch_warnings():
             # What Keras says if the optimizer is another.
             warnings.filterwarnings("error", message="Skipping variable loading")

@@ -103,7 +103,7 @@ class _Workers:
         # Ray ends a process after so many tasks; 0 is any number.
         self.task = ray.remote(max_calls=int(settings.isolate_trials))(run_worker)
         boxed_data = [ray.put(data)]
-        self.arguments = (self.share.threads, self.service, boxed_data)
+        self.arguments = (self.share, self.service, boxed_data)
         self.first_arguments = (settings, facts, run)
         self.running: dict[Any, str] = {}
         self.deaths: collections.Counter[tuple[str, str | None]] = collections.Counter()
@@ -204,9 +204,12 @@ class _Workers:
             self._call("release", name)
             self.has_more = True
         except errors.RayError as error:
-            if isinstance(cause := getattr(error, "cause", None), DirectoryError):
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, DirectoryError):
                 self._leave_out(cause)
                 return
+            if isinstance(cause, WorkerError):
+                raise cause from error
             at = name, self._call("trial_of", name)
             self.deaths[at] += 1
             self.has_more = True

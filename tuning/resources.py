@@ -80,12 +80,12 @@ def local_share(
             f"cpus_per_trial must be at most the {cores} cores that this process may "
             f"use; received cpus_per_trial={cpus_per_trial}. Lower it."
         )
-    share_of_gpu = (gpus_per_trial or 1.0) if gpus else 0.0
-    if share_of_gpu > gpus:
+    if (gpus_per_trial or 0) > max(gpus, 1):  # Without any, trials run on CPUs.
         raise ValueError(
             f"gpus_per_trial must be at most the {gpus:g} GPUs of this machine; "
             f"received gpus_per_trial={gpus_per_trial}. Lower it."
         )
+    share_of_gpu = (gpus_per_trial or 1.0) if gpus else 0.0
     if workers is None:
         if gpus:
             workers = int(gpus / share_of_gpu + 1e-9)

@@ -12,6 +12,7 @@ from tuning.extension import go_on_with, is_more, without_tried
 from tuning.points import public
 from tuning.progress import Progress
 from tuning.recovery import read_settings
+from tuning.resources import set_threads, share_gpus
 from tuning.results import leaderboard, ranked, read_results, table
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store import Store, StoreError, disk_error, write_csv, write_json
@@ -84,13 +85,18 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
     store.wait_until_left()
     stored = read_settings(store, settings, tell)
     settings = go_on_with(stored, settings, store)
+    share_gpus()
+    if settings.workers == 0 and settings.cpus_per_trial is not None:
+        set_threads(settings.cpus_per_trial)
     model_class = settings.load_model_class()
     from alexnet.data import load_images
     from tuning.hypermodel import make_hypermodel
     from tuning.oracles import make_oracle
+    from tuning.replicas import check_backend
     from tuning.restore import mend_results
     from tuning.space import check_limits
 
+    check_backend(settings.gpus_per_trial)
     data = load_images(
         settings.data,
         image_size=settings.image_size,
@@ -144,8 +150,10 @@ def _run_here(
     oracle: Any,
     progress: Progress,
 ) -> dict[str, Any]:
+    from tuning.replicas import strategy_for
     from tuning.tuner import TrialTuner
 
+    strategy = strategy_for(settings.gpus_per_trial or 1)
     oracle.begin(uuid.uuid4().hex)
     progress.update(oracle.progress())
     tuner = TrialTuner(
@@ -155,6 +163,7 @@ def _run_here(
         settings,
         "worker-0",
         on_progress=lambda: progress.update(oracle.progress()),
+        distribution_strategy=strategy,
     )
     tuner.run(data)
     return oracle.progress()

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras_tuner
 from keras_tuner.src.engine import trial as trial_module
+from keras_tuner.src.engine.tuner import maybe_distribute
 
 from alexnet.data import ImageData
 from tuning.checkpoints import Checkpoints, TrialState
@@ -49,6 +50,8 @@ class TrialTuner(keras_tuner.Tuner):
         on_progress: Called as each trial begins and ends.
         owns_process: Whether a trial that hangs may end this process; otherwise it
             is interrupted, if the search runs in the main thread.
+        distribution_strategy: A `tf.distribute.Strategy` that each trial trains
+            with, if any; its batches are shared out among the replicas.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class TrialTuner(keras_tuner.Tuner):
         tuner_id: str,
         on_progress: Callable[[], None] = lambda: None,
         owns_process: bool = False,
+        distribution_strategy: Any = None,
     ) -> None:
         # KerasTuner only needs the two names; the store says where files go.
         super().__init__(
@@ -68,6 +72,7 @@ class TrialTuner(keras_tuner.Tuner):
             directory=str(store.root.parent),
             project_name=store.root.name,
             tuner_id=tuner_id,
+            distribution_strategy=distribution_strategy,
         )
         self.store = store
         self.settings = settings
@@ -101,7 +106,7 @@ class TrialTuner(keras_tuner.Tuner):
             self.oracle,
             self.store,
             self.settings,
-            self._try_build,
+            self._build,
             best,
             batch_size,
         )
@@ -151,6 +156,12 @@ class TrialTuner(keras_tuner.Tuner):
             },
         )
         return {name: float(value) for name, value in best.metrics.items()}
+
+    def _build(self, hp: Any) -> Any:
+        model = self._try_build(hp)
+        with maybe_distribute(self.distribution_strategy):
+            model.optimizer.build(model.trainable_variables)
+        return model
 
     def on_trial_begin(self, trial: Any) -> None:
         """Report that the trial runs."""

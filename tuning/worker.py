@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tuning.resources import hide_gpus, set_threads, share_gpus
+from tuning.ray_session import WorkerError
+from tuning.resources import Share, hide_gpus, set_threads, share_gpus
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store import Store
 
@@ -17,7 +18,7 @@ VISIBLE_S = 10.0
 POLL_S = 0.2
 
 
-class DirectoryError(RuntimeError):
+class DirectoryError(WorkerError):
     """A node of the cluster does not see the search directory.
 
     Attributes:
@@ -56,8 +57,12 @@ class OracleService:
         """Call a method of the oracle."""
         return getattr(self.oracle, method)(*args)
 
+    def tell(self, message: str) -> None:
+        """Keep what people should know; each message is shown once."""
+        self.messages.append(message)
+
     def progress(self) -> dict[str, Any]:
-        """Return the oracle's progress, and what it found damaged."""
+        """Return the oracle's progress, and what people should know."""
         return {**self.oracle.progress(), "messages": self.messages}
 
 
@@ -66,7 +71,7 @@ def run_worker(
     facts: DataFacts,
     run: str,
     name: str,
-    threads: int,
+    share: Share,
     service: Any,
     boxed_data: list[Any],
 ) -> bool:
@@ -80,7 +85,7 @@ def run_worker(
         run: Name of this run of the search, which its directory holds.
         name: Of the worker. A task that Ray runs again has its name again, and
             with it the trial that it was at.
-        threads: Size of the thread pools.
+        share: What the worker holds of its machine.
         service: Handle of the `OracleService`.
         boxed_data: A list with the reference of the `ImageData`. In a list, Ray
             does not unpack it, which imports TensorFlow, before the thread
@@ -91,8 +96,9 @@ def run_worker(
 
     Raises:
         DirectoryError: This machine does not see the search directory.
+        WorkerError: A trial needs several GPUs and TensorFlow does not see them.
     """
-    set_threads(threads)
+    set_threads(share.threads)
     share_gpus()
     store = Store(settings.directory or "")
     import ray
@@ -101,7 +107,13 @@ def run_worker(
 
     from tuning.hypermodel import make_hypermodel
     from tuning.remote import RemoteOracle
+    from tuning.replicas import missing_gpus, strategy_for
     from tuning.tuner import TrialTuner
+
+    hypermodel = make_hypermodel(settings, facts)
+    strategy = strategy_for(share.gpus)
+    if share.gpus and (message := missing_gpus()):
+        ray.get(service.tell.remote(message))
 
     oracle = RemoteOracle(
         lambda method, *args: ray.get(service.call.remote(method, *args)),
@@ -110,11 +122,12 @@ def run_worker(
     )
     tuner = TrialTuner(
         oracle,
-        make_hypermodel(settings, facts),
+        hypermodel,
         store,
         settings,
         name,
         owns_process=True,
+        distribution_strategy=strategy,
     )
     with store.joined():
         tuner.run(ray.get(boxed_data[0]))

@@ -1,0 +1,71 @@
+"""What a distributed search costs beyond the bare training of the same trials.
+
+From the repository's root, with nothing else running:
+
+    python -m tests.benchmarks.overhead [--trials 4] [--seconds 30] [--repeats 3]
+
+One worker with one core runs trials of about so many seconds on a cluster of one
+node; then the same networks are trained for as many epochs by a process with one
+core that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+# Keeps Ray on the loopback address; before it is imported.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+from ray.cluster_utils import Cluster
+
+from tests.benchmarks.throughput import NODE, points_of
+from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
+from tuning.resources import num_cores
+
+
+def main() -> None:
+    """Measure, and print a line per measurement and the median."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=4, help="of a search")
+    parser.add_argument("--seconds", type=float, default=30, help="of a trial")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    head = {**NODE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    shares = []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            epochs = _epochs(Path(folder, "first"), options.seconds, cluster.address)
+            load = Load(options.trials, epochs)
+            cores, busy = num_cores(), os.getloadavg()[0]
+            print(f"{cores} core(s), load {busy:.1f}; {load}", flush=True)
+            for repeat in range(options.repeats):
+                directory = Path(folder, str(repeat))
+                search = search_seconds(directory, load, 1, cluster.address)
+                bare = bare_seconds(points_of(directory, load.trials), epochs, 1)
+                shares.append(search / bare - 1)
+                print(
+                    f"search {search:.1f} s, bare training {bare:.1f} s: "
+                    f"{100 * shares[-1]:+.1f} %",
+                    flush=True,
+                )
+    finally:
+        cluster.shutdown()
+    print(f"median: {100 * statistics.median(shares):+.1f} % over bare training")
+
+
+def _epochs(directory: Path, seconds: float, address: str) -> int:
+    """Return the number of epochs after which a trial takes so long."""
+    search_seconds(directory, Load(1, 1), 1, address)
+    points = points_of(directory, 1)
+    short, long = (bare_seconds(points, epochs, 1) for epochs in (1, 6))
+    return max(1, round((seconds - short) / ((long - short) / 5)) + 1)
+
+
+if __name__ == "__main__":
+    main()

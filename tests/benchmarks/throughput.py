@@ -1,0 +1,85 @@
+"""Trials per minute with two single-core workers on two nodes, against one worker's.
+
+From the repository's root, with nothing else running:
+
+    python -m tests.benchmarks.throughput [--trials 8] [--epochs 20] [--repeats 3]
+
+Both nodes are on this machine. What two processes that train without a search reach
+against one is printed beside it: no search can do better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+# Keeps Ray on the loopback address; before it is imported.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+from ray.cluster_utils import Cluster
+
+from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
+from tuning.resources import num_cores
+from tuning.store import Store, read_json
+
+NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
+
+
+def main() -> None:
+    """Measure, and print a line per measurement and the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=8, help="of a search; even")
+    parser.add_argument("--epochs", type=int, default=20, help="of a trial")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    load = Load(options.trials, options.epochs)
+    head = {**NODE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(**NODE)
+    print(f"{num_cores()} core(s), load {os.getloadavg()[0]:.1f}; {load}", flush=True)
+    searches, bare = [], []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for repeat in range(options.repeats):
+                seconds = {
+                    workers: search_seconds(
+                        Path(folder, f"{workers}-{repeat}"),
+                        load,
+                        workers,
+                        cluster.address,
+                    )
+                    for workers in (1, 2)
+                }
+                searches.append(seconds[1] / seconds[2])
+                points = points_of(Path(folder, f"1-{repeat}"), load.trials // 2)
+                alone, beside = (bare_seconds(points, load.epochs, n) for n in (1, 2))
+                bare.append(2 * alone / beside)
+                print(
+                    f"search: {seconds[1]:.1f} s with 1 worker, {seconds[2]:.1f} s "
+                    f"with 2: {searches[-1]:.3f} times the throughput; without a "
+                    f"search {bare[-1]:.3f}",
+                    flush=True,
+                )
+    finally:
+        cluster.shutdown()
+    print(
+        f"median: {statistics.median(searches):.3f} times the throughput of one "
+        f"worker; without a search {statistics.median(bare):.3f}"
+    )
+
+
+def points_of(directory: Path, count: int) -> list[dict]:
+    """Return the points of a search's first trials."""
+    store = Store(directory)
+    return [
+        read_json(store.point_file(trial_id))["values"]
+        for trial_id in store.trial_ids()[:count]
+    ]
+
+
+if __name__ == "__main__":
+    main()
