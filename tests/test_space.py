@@ -6,7 +6,7 @@ import keras_tuner
 import pytest
 
 from tuning import HyperAlexNet, SearchSettings
-from tuning.space import check_limits, default_point, fits, make_space
+from tuning.space import check_limits, costs, default_point, fits, make_space
 
 DIGITS = (8, 8, 1)
 
@@ -71,7 +71,8 @@ def test_limits_are_inclusive(hypermodel):
     parameters, multiply_adds = hypermodel.cost(hp)
 
     def fits_within(**limits):
-        return fits(hp.values, space, hypermodel, SearchSettings(**limits))
+        cost = costs(space, hypermodel)
+        return fits(hp.values, cost, SearchSettings(**limits))
 
     assert fits_within()
     assert fits_within(max_parameters=parameters, max_multiply_adds=multiply_adds)
