@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import keras_tuner
 import pytest
 
 from tuning import HyperAlexNet, SearchSettings
-from tuning.space import check_limits, costs, default_point, fits, make_space
+from tuning.space import check_limits, costs, default_point, draw, fits, make_space
 
 DIGITS = (8, 8, 1)
 
@@ -45,6 +47,47 @@ def test_tune_names_what_varies(hypermodel):
             next(hp for hp in of.space if hp.name == name) for of in (space, full)
         ]
         assert ranges[0].get_config() == ranges[1].get_config()
+
+
+def test_copies_share_what_never_changes(hypermodel):
+    """A copy of a space holds the same entries; what is added to it stays its own."""
+    space = make_space(hypermodel)
+    copied = space.copy()
+    assert copied.get_config() == space.get_config()
+    assert all(a is b for a, b in zip(copied.space, space.space, strict=True))
+    copied.Choice("another", [1, 2])
+    copied.values["optimizer"] = "sgd"
+    assert "another" not in [hp.name for hp in space.space]
+    assert "sgd" not in space.values.values()
+    # As Ray takes a trial's to a worker and back.
+    again = pickle.loads(pickle.dumps(copied))
+    assert again.get_config() == copied.get_config()
+    assert again.Choice("another", [1, 2]) == 1
+
+
+def test_points_are_drawn_as_kerastuner_merges_them(hypermodel):
+    """A point has what is active, given what came before, in the space's order."""
+    space = make_space(hypermodel)
+    for seed in range(9):
+        merged = keras_tuner.HyperParameters()
+        for entry in space.space:
+            merged.merge([entry])
+            if merged.is_active(entry):
+                merged.values[entry.name] = entry.random_sample(seed)
+        drawn = draw(space, lambda hp, seed=seed: hp.random_sample(seed))
+        assert list(drawn.items()) == list(merged.values.items())
+
+
+def test_a_cost_is_asked_for_once(hypermodel, monkeypatch):
+    """The cost of a point is remembered, whichever order its values are in."""
+    space, asked = make_space(hypermodel), []
+    monkeypatch.setattr(hypermodel, "cost", lambda hp: asked.append(hp.values))
+    cost = costs(space, hypermodel)
+    values = default_point(space).values
+    for known in (values, dict(reversed(values.items())), values):
+        cost(known)
+    cost({**values, "batch_size": 128})
+    assert asked == [values, {**values, "batch_size": 128}]
 
 
 @pytest.mark.parametrize("pattern", ["filter_1", "Optimizer", "*_9"])
