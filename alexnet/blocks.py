@@ -17,14 +17,18 @@ from alexnet.arguments import (
 from alexnet.convolution import GroupedConv2D
 from alexnet.norms import check_norm, make_norms
 from alexnet.pooling import CeilPooling2D
-from alexnet.windows import Window, smallest_input
+from alexnet.windows import (
+    STAGES,
+    Window,
+    check_order,
+    check_windows,
+    smallest_input,
+)
 
-STAGES = ("conv", "activation", "norm", "pool")
 POOLS = {
     "max": keras.layers.MaxPooling2D,
     "average": keras.layers.AveragePooling2D,
 }
-POOL_PADDINGS = ("valid", "same", "ceil")
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
@@ -107,19 +111,17 @@ class ConvBlock(keras.layers.Layer):
                 f"groups must divide filters; received groups={groups} and "
                 f"filters={filters}. Use a multiple of {groups} filters."
             )
-        conv_window = Window(
-            checks.check_pair("kernel_size", kernel_size),
-            checks.check_pair("strides", strides),
-            checks.check_padding("padding", padding),
+        order = check_order(order)
+        windows = check_windows(
+            order,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            pool=pool,
+            pool_size=pool_size,
+            pool_strides=pool_strides,
+            pool_padding=pool_padding,
         )
-        if pool is not None:
-            checks.check_choice("pool", pool, tuple(POOLS))
-        pool_window = Window(
-            checks.check_pair("pool_size", pool_size),
-            checks.check_pair("pool_strides", pool_strides),
-            checks.check_choice("pool_padding", pool_padding, POOL_PADDINGS),
-        )
-        order = _check_order(order)
         check_activation("activation", activation)
         norm = check_norm(norm)
         kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
@@ -147,11 +149,9 @@ class ConvBlock(keras.layers.Layer):
         self.number = number
         self.suffix = suffix
 
-        windows = {"conv": conv_window, "pool": pool_window if pool else None}
         self.windows = [
             (self._stage_arguments(stage)["name"], window)
-            for stage in order
-            if (window := windows.get(stage)) is not None
+            for stage, window in windows.items()
         ]
         self.stages = [
             layer for stage in order for layer in self._make_stage(stage, windows)
@@ -229,15 +229,13 @@ class ConvBlock(keras.layers.Layer):
         }
 
     def _make_stage(
-        self, stage: str, windows: dict[str, Window | None]
+        self, stage: str, windows: dict[str, Window]
     ) -> list[keras.layers.Layer]:
         """Build one stage's layers; none if the block does without it."""
-        window = windows.get(stage)
         if stage == "conv":
-            assert window is not None
             conv = GroupedConv2D(
                 self.filters,
-                *window,
+                *windows["conv"],
                 groups=self.groups,
                 use_bias=self.use_bias,
                 kernel_initializer=own_initializer(self.kernel_initializer),
@@ -252,7 +250,7 @@ class ConvBlock(keras.layers.Layer):
         if stage == "norm":
             return make_norms(self.norm, **self._stage_arguments("norm"))
         if stage == "pool" and self.pool is not None:
-            assert window is not None
+            window = windows["pool"]
             arguments = self._stage_arguments("pool")
             if window.padding == "ceil":
                 return [CeilPooling2D(self.pool, *window[:2], **arguments)]
@@ -262,15 +260,3 @@ class ConvBlock(keras.layers.Layer):
     def _stage_arguments(self, kind: str) -> dict[str, Any]:
         number = "" if self.number is None else str(self.number)
         return {"name": f"{kind}{number}{self.suffix}", "dtype": self.dtype_policy}
-
-
-def _check_order(order: Any) -> tuple[str, ...]:
-    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(
-        STAGES
-    ):
-        raise ValueError(
-            f"order must hold each of {', '.join(map(repr, STAGES))} once; received "
-            f"order={order!r}. A stage that the block lacks (norm=None) is named "
-            "all the same."
-        )
-    return tuple(order)

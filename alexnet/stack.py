@@ -10,7 +10,10 @@ from alexnet import checks
 from alexnet.arguments import tuples
 from alexnet.blocks import ConvBlock
 from alexnet.norms import check_norm
-from alexnet.windows import first_empty, smallest_input
+from alexnet.windows import Window, check_windows, first_empty, smallest_input
+
+_PARAMETERS = inspect.signature(ConvBlock).parameters
+_SIZE_ARGUMENTS = tuple(inspect.signature(check_windows).parameters)
 
 
 def check_blocks(blocks: Any) -> list[dict[str, Any]]:
@@ -47,7 +50,7 @@ def block_numbers(blocks: list[dict[str, Any]]) -> list[int]:
 
 def _check_block(block: Any, number: int) -> dict[str, Any]:
     given = ("number", "name", "trainable", "dtype")
-    known = list(inspect.signature(ConvBlock).parameters)
+    known = list(_PARAMETERS)
     if isinstance(block, ConvBlock):
         config = block.get_config()
         block = {name: config[name] for name in known if name not in given}
@@ -63,10 +66,36 @@ def _check_block(block: Any, number: int) -> dict[str, Any]:
                 checks.unknown("ConvBlock argument", name, known)
                 + f" Received {block!r} as block {number}."
             )
+    for name, parameter in _PARAMETERS.items():
+        if parameter.default is parameter.empty and name not in block:
+            raise TypeError(
+                f"blocks must give each block its {name}; received {block!r} as block "
+                f"{number}."
+            )
     checked = {name: tuples(value) for name, value in block.items()}
     if "norm" in checked:
         checked["norm"] = check_norm(checked["norm"])
     return checked
+
+
+def completed(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a block's arguments with the defaults of those that it leaves out."""
+    defaults = {name: parameter.default for name, parameter in _PARAMETERS.items()}
+    return {**defaults, **arguments}
+
+
+def block_windows(arguments: dict[str, Any]) -> dict[str, Window]:
+    """Return the sliding windows of a block's stages, in order, by stage.
+
+    The block itself is not made: its layers would take a third of a model's time.
+
+    Args:
+        arguments: Of the block, `completed`.
+
+    Raises:
+        TypeError, ValueError: One that sizes depend on is outside its range.
+    """
+    return check_windows(**{name: arguments[name] for name in _SIZE_ARGUMENTS})
 
 
 def check_image_size(
@@ -81,9 +110,9 @@ def check_image_size(
         given: The argument that set the size, as in "resize=224".
     """
     windows = [
-        window
+        (f"{stage}{number}{arguments.get('suffix', '')}", window)
         for number, arguments in zip(block_numbers(blocks), blocks, strict=True)
-        for window in ConvBlock(**arguments, number=number).windows
+        for stage, window in block_windows(completed(arguments)).items()
     ]
     empty = first_empty(windows, size)
     if empty is None:

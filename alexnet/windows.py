@@ -1,11 +1,16 @@
-"""Sizes: what a sliding window leaves of an image, and what it needs."""
+"""Sizes: what sliding windows leave of an image, what they need, which a block has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from alexnet import checks
 from alexnet.checks import Padding, Pair
+
+STAGES = ("conv", "activation", "norm", "pool")
+POOLS = ("max", "average")
+POOL_PADDINGS = ("valid", "same", "ceil")
 
 
 class Window(NamedTuple):
@@ -89,3 +94,54 @@ def first_empty(windows: Sequence[tuple[str, Window]], size: Pair) -> str | None
         if min(size) < 1:
             return name
     return None
+
+
+def check_windows(
+    order: Any,
+    *,
+    kernel_size: Any,
+    strides: Any,
+    padding: Any,
+    pool: str | None,
+    pool_size: Any,
+    pool_strides: Any,
+    pool_padding: str,
+) -> dict[str, Window]:
+    """Return the sliding windows of a block's stages, in order, by stage.
+
+    Args:
+        order: As of `ConvBlock`, like the others.
+
+    Raises:
+        TypeError, ValueError: An argument is of the wrong kind or outside its range.
+    """
+    windows = {
+        "conv": Window(
+            checks.check_pair("kernel_size", kernel_size),
+            checks.check_pair("strides", strides),
+            checks.check_padding("padding", padding),
+        ),
+        "pool": Window(
+            checks.check_pair("pool_size", pool_size),
+            checks.check_pair("pool_strides", pool_strides),
+            checks.check_choice("pool_padding", pool_padding, POOL_PADDINGS),
+        ),
+    }
+    if pool is None:
+        del windows["pool"]
+    else:
+        checks.check_choice("pool", pool, POOLS)
+    return {stage: windows[stage] for stage in check_order(order) if stage in windows}
+
+
+def check_order(order: Any) -> tuple[str, ...]:
+    """Return the stages of a block in their order."""
+    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(
+        STAGES
+    ):
+        raise ValueError(
+            f"order must hold each of {', '.join(map(repr, STAGES))} once; received "
+            f"order={order!r}. A stage that the block lacks (norm=None) is named "
+            "all the same."
+        )
+    return tuple(order)

@@ -207,6 +207,47 @@ def test_cost_is_that_of_the_built_model(image_shape):
         assert cost.multiply_adds >= sum(np.prod(w.shape) for w in kernels)
 
 
+def test_cost_is_measured_where_a_subclass_draws():
+    """A class that draws in a way of its own is built to know what it costs."""
+
+    class Doubled(AlexNet):
+        def draw_block(self, inputs, number, arguments):
+            filters = 2 * arguments["filters"]
+            return super().draw_block(inputs, number, {**arguments, "filters": filters})
+
+    hypermodel = HyperAlexNet((8, 8, 1), 10, Doubled)
+    hp = default_point(make_space(hypermodel))
+    for filters in (16, 32, 64):
+        hp.values["filters_1"] = filters
+        model = hypermodel.build(hp)
+        assert hypermodel.cost(hp) == (model.count_params(), model.multiply_adds)
+
+
+def test_cost_builds_the_first_network_alone(monkeypatch):
+    """A class that gives no network fails at once; others are built only once."""
+
+    class Broken(AlexNet):
+        @classmethod
+        def search_space(cls, hp, image_shape):
+            point = FULL(hp, image_shape)
+            point["model"]["dropout"] = 2.0
+            return point
+
+    broken = HyperAlexNet((8, 8, 1), 10, Broken)
+    with pytest.raises(ValueError, match=r"received dropout=2\.0"):
+        broken.cost(default_point(make_space(broken)))
+    hypermodel, built = HyperAlexNet((8, 8, 1), 10), []
+    network = hypermodel._network
+    monkeypatch.setattr(
+        hypermodel, "_network", lambda hp: built.append(hp) or network(hp)
+    )
+    hp = default_point(make_space(hypermodel))
+    for filters in (16, 32, 64):
+        hp.values["filters_1"] = filters
+        hypermodel.cost(hp)
+    assert len(built) == 1
+
+
 def test_cost_makes_no_weights():
     """The cost of a network that no memory could hold is known all the same."""
 

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 
+import keras_tuner
 import pytest
 
 from tuning import HyperAlexNet, SearchSettings
@@ -192,6 +193,96 @@ def test_a_repeated_report_replaces_the_first(tmp_path):
     trial.status = "COMPLETED"
     oracle.end_trial(trial)
     assert oracle.trials[trial.trial_id].score == 0.1
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_each_call_writes_a_file_once(tmp_path, tuner, monkeypatch):
+    """A call writes what it changes, once; no file grows with the space."""
+    oracle, written = new_oracle(tmp_path, tuner, tune=()), []
+
+    def write(file, *args, **kwargs):
+        written.append(file.name)
+        write_json(file, *args, **kwargs)
+
+    monkeypatch.setattr("tuning.durable.write_json", write)
+    for _ in range(2):
+        trial = oracle.create_trial("worker-0")
+        assert written == ["point.json", "trial.json", "oracle.json"]
+        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
+        assert written[3:] == ["trial.json"]
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+        assert written[4:] == ["trial.json", "oracle.json"]
+        written.clear()
+    record = read_json(oracle.store.trial_file("0"))
+    assert record["hyperparameters"] == {
+        "space": [],
+        "values": oracle.trials["0"].hyperparameters.values,
+    }
+
+
+def test_the_state_says_that_a_trial_ended_while_kerastuner_has_it_on_its_list(
+    tmp_path, monkeypatch
+):
+    """As soon as a trial's end is on record, no worker is at it any more."""
+    oracle = new_oracle(tmp_path)
+    trial = oracle.create_trial("worker-0")
+    oracle.create_trial("worker-1")
+    states = []
+    monkeypatch.setattr(oracle, "save", lambda: states.append(oracle.get_state()))
+    end(oracle, trial)
+    assert [state["ongoing_trials"] for state in states] == [{"worker-1": "1"}]
+    assert [state["ended"] for state in states] == [
+        [("0", "COMPLETED", score_of(trial))]
+    ]
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_goes_on_from_the_files_of_earlier_versions(tmp_path, tuner, capsys):
+    """Files with the whole space in them, written for people, are read the same."""
+    oracle = new_oracle(tmp_path, tuner)
+    drive(oracle, workers=2, steps=7)
+    for trial_id, trial in oracle.trials.items():
+        write_json(oracle.store.trial_file(trial_id), trial.get_state())
+    write_json(oracle.store.oracle_file, oracle.get_state())
+    again = new_oracle(tmp_path, tuner)
+    assert capsys.readouterr().out == ""
+    assert again.progress() == oracle.progress()
+    assert drive(again, workers=2) == drive(oracle, workers=2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_draws_are_those_of_kerastuner(tmp_path, seed):
+    """Points are drawn as KerasTuner's own method does, in the same order."""
+    oracle = new_oracle(tmp_path, seed=seed, tune=())
+    first = oracle._seed_state
+    drawn = [oracle._untried_values() for _ in range(9)]
+    last, oracle._seed_state = oracle._seed_state, first
+    assert [keras_tuner.Oracle._random_values(oracle) for _ in range(9)] == drawn
+    assert oracle._seed_state == last
+    few = new_oracle(tmp_path / "few", tune=("optimizer",))
+    drive(few)
+    first = few._seed_state
+    assert few._untried_values() is None
+    last, few._seed_state = few._seed_state, first
+    assert keras_tuner.Oracle._random_values(few) is None
+    assert few._seed_state == last
+
+
+def test_the_weights_of_the_best_stay(tmp_path):
+    """After each trial those with weights are the best of all that completed."""
+    oracle = new_oracle(tmp_path, keep=2)
+    oracle.begin("first")
+    for number in range(9):
+        trial = oracle.create_trial("worker-0")
+        file = oracle.store.weights_file(trial.trial_id)
+        file.write_text("weights")
+        end(oracle, trial, "FAILED" if number == 3 else "COMPLETED")
+        completed = [t for t in oracle.trials.values() if t.status == "COMPLETED"]
+        best = sorted(completed, key=lambda trial: -trial.score)[:2]
+        assert {file.parent.name for file in tmp_path.rglob("*.h5")} == {
+            oracle.store.trial_folder(trial.trial_id).name for trial in best
+        }
 
 
 @pytest.mark.parametrize("tuner", TUNERS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import keras_tuner
 import pytest
 
 from tuning import HyperAlexNet, SearchSettings
-from tuning.space import check_limits, default_point, fits, make_space
+from tuning.space import check_limits, costs, default_point, draw, fits, make_space
 
 DIGITS = (8, 8, 1)
 
@@ -47,6 +49,47 @@ def test_tune_names_what_varies(hypermodel):
         assert ranges[0].get_config() == ranges[1].get_config()
 
 
+def test_copies_share_what_never_changes(hypermodel):
+    """A copy of a space holds the same entries; what is added to it stays its own."""
+    space = make_space(hypermodel)
+    copied = space.copy()
+    assert copied.get_config() == space.get_config()
+    assert all(a is b for a, b in zip(copied.space, space.space, strict=True))
+    copied.Choice("another", [1, 2])
+    copied.values["optimizer"] = "sgd"
+    assert "another" not in [hp.name for hp in space.space]
+    assert "sgd" not in space.values.values()
+    # As Ray takes a trial's to a worker and back.
+    again = pickle.loads(pickle.dumps(copied))
+    assert again.get_config() == copied.get_config()
+    assert again.Choice("another", [1, 2]) == 1
+
+
+def test_points_are_drawn_as_kerastuner_merges_them(hypermodel):
+    """A point has what is active, given what came before, in the space's order."""
+    space = make_space(hypermodel)
+    for seed in range(9):
+        merged = keras_tuner.HyperParameters()
+        for entry in space.space:
+            merged.merge([entry])
+            if merged.is_active(entry):
+                merged.values[entry.name] = entry.random_sample(seed)
+        drawn = draw(space, lambda hp, seed=seed: hp.random_sample(seed))
+        assert list(drawn.items()) == list(merged.values.items())
+
+
+def test_a_cost_is_asked_for_once(hypermodel, monkeypatch):
+    """The cost of a point is remembered, whichever order its values are in."""
+    space, asked = make_space(hypermodel), []
+    monkeypatch.setattr(hypermodel, "cost", lambda hp: asked.append(hp.values))
+    cost = costs(space, hypermodel)
+    values = default_point(space).values
+    for known in (values, dict(reversed(values.items())), values):
+        cost(known)
+    cost({**values, "batch_size": 128})
+    assert asked == [values, {**values, "batch_size": 128}]
+
+
 @pytest.mark.parametrize("pattern", ["filter_1", "Optimizer", "*_9"])
 def test_refuses_patterns_that_name_nothing(hypermodel, pattern):
     """A pattern that matches no name is refused with the names that there are."""
@@ -71,7 +114,8 @@ def test_limits_are_inclusive(hypermodel):
     parameters, multiply_adds = hypermodel.cost(hp)
 
     def fits_within(**limits):
-        return fits(hp.values, space, hypermodel, SearchSettings(**limits))
+        cost = costs(space, hypermodel)
+        return fits(hp.values, cost, SearchSettings(**limits))
 
     assert fits_within()
     assert fits_within(max_parameters=parameters, max_multiply_adds=multiply_adds)

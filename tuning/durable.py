@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import shutil
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import keras_tuner
 from keras_tuner.src.engine import trial as trial_module
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
+from tuning.draws import Draws
 from tuning.hypermodel import Cost
 from tuning.pruning import stops
 from tuning.reports import forget, observed, values_of
 from tuning.results import ranked
 from tuning.retention import Retention
 from tuning.settings import SearchSettings
-from tuning.space import MAX_DRAWS, default_point
 from tuning.store import Store, disk_error, write_bytes, write_json
 
 Status = trial_module.TrialStatus
@@ -28,18 +25,15 @@ ENDED = (Status.COMPLETED, Status.FAILED, PRUNED)
 FAILURES_AT_START = 3
 # Weights, the best ones and an optimizer of two slots, each while it is replaced.
 BYTES_PER_PARAMETER = 40
-SPARE_BYTES = 2**18
 
 
-class DurableOracle(keras_tuner.Oracle):
+class DurableOracle(Draws):
     """What the four oracles have in common; a mixin before one of KerasTuner's.
 
     Attributes:
         store: The search directory.
         settings: Of the search.
-        given: Points to try before all others, complete.
         points: What point.json holds, by trial.
-        fits: Tells whether a point, as values by name, is within the limits.
         cost: Returns the cost of such a point.
         retention: Removes what no trial needs any more.
         prune: Rule by which trials are stopped early, or None.
@@ -49,9 +43,7 @@ class DurableOracle(keras_tuner.Oracle):
 
     store: Store
     settings: SearchSettings
-    given: list[dict[str, Any]]
     points: dict[str, dict[str, Any]]
-    fits: Callable[[dict[str, Any]], bool]
     cost: Callable[[dict[str, Any]], Cost]
     retention: Retention
     prune: str | None = None
@@ -64,15 +56,13 @@ class DurableOracle(keras_tuner.Oracle):
     _retry_queue: list[str]
 
     def create_trial(self, tuner_id: str) -> Any:
-        stopped = trial_module.Trial(self.get_space(), None, Status.STOPPED)
-        if self.has_failed() and tuner_id not in self.ongoing_trials:
-            return stopped
-        if self.halted is None:
+        has_failed = self.has_failed() and tuner_id not in self.ongoing_trials
+        if self.halted is None and not has_failed:
             with self.halting():
                 trial = super().create_trial(tuner_id)
                 self._check_room()
                 return trial
-        return stopped
+        return trial_module.Trial(self.get_space(), None, Status.STOPPED)
 
     def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Any:
         trial = self.trials[trial_id]
@@ -105,7 +95,6 @@ class DurableOracle(keras_tuner.Oracle):
             if trial.status == PRUNED:
                 self.score_trial(self.trials[trial.trial_id])
             super().end_trial(trial)
-            self.save()  # KerasTuner saves before it takes the trial off its list.
             self.retention.tidy(self)
 
     def best_first(self, trial_ids: Iterable[str]) -> list[str]:
@@ -130,9 +119,7 @@ class DurableOracle(keras_tuner.Oracle):
             self.cost(trial.hyperparameters.values)
             for trial in self.ongoing_trials.values()
         ]
-        needed = sum(BYTES_PER_PARAMETER * cost.parameters for cost in costs)
-        if needed + SPARE_BYTES > shutil.disk_usage(self.store.root).free:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.store.check_room(sum(BYTES_PER_PARAMETER * c.parameters for c in costs))
 
     def halts(self, message: str | None) -> bool:
         """Hand out no more trials if an error is of the disk; tell whether it is.
@@ -154,32 +141,50 @@ class DurableOracle(keras_tuner.Oracle):
 
     def has_failed(self) -> bool:
         """Tell whether every trial so far has failed, as the user's code would."""
-        ended = [self.trials[trial_id].status for trial_id in self.end_order]
         enough = min(FAILURES_AT_START, self.max_trials or FAILURES_AT_START)
-        return len(ended) >= enough and set(ended) == {Status.FAILED}
+        return len(self.end_order) >= enough and all(
+            self.trials[trial_id].status == Status.FAILED for trial_id in self.end_order
+        )
+
+    def _check_consecutive_failures(self) -> None:
+        """Do nothing: `has_failed` stands in for it."""
 
     def save(self) -> None:
-        write_json(self.store.oracle_file, self.get_state())
+        write_json(self.store.oracle_file, self.get_state(), indent=None)
 
     def get_state(self) -> dict[str, Any]:
         """Return what does not follow from the trials' own records."""
+        ended = self._ended()
+        is_over = {trial_id for trial_id, *_ in ended}
         return {
-            "settings": self.settings.to_json(),
+            "settings": self._stored_settings,
             "run": self.run,
             "seed_state": self._seed_state,
             "ongoing_trials": {
                 tuner_id: trial.trial_id
                 for tuner_id, trial in self.ongoing_trials.items()
+                # KerasTuner saves before it takes a trial that ended off its list.
+                if trial.trial_id not in is_over
             },
-            "ended": self._ended(),
+            "ended": ended,
         }
+
+    @functools.cached_property
+    def _stored_settings(self) -> dict[str, Any]:
+        return self.settings.to_json()
+
+    @functools.cached_property
+    def _identity(self) -> str:
+        return self.settings.identity()
 
     def _save_trial(self, trial: Any) -> None:
         if trial.trial_id not in self.points:
             values = dict(trial.hyperparameters.values)
             self.points[trial.trial_id] = self.point_of(trial.trial_id, values)
             self.save_point(trial.trial_id)
-        write_json(self.store.trial_file(trial.trial_id), trial.get_state())
+        state = trial.get_state()
+        state["hyperparameters"]["space"] = []  # The search's own; most of the bytes.
+        write_json(self.store.trial_file(trial.trial_id), state, indent=None)
 
     def point_of(self, trial_id: str, values: dict[str, Any]) -> dict[str, Any]:
         """Return what point.json holds of a trial that has just been drawn."""
@@ -189,7 +194,7 @@ class DurableOracle(keras_tuner.Oracle):
             "values": values,
             "seed_state": self._seed_state,
             "is_given": values_hash in map(self._compute_values_hash, self.given),
-            "search": self.settings.identity(),
+            "search": self._identity,
         }
 
     def save_point(self, trial_id: str) -> None:
@@ -281,20 +286,3 @@ class DurableOracle(keras_tuner.Oracle):
         write_bytes(self.store.error_file(trial.trial_id), message.encode())
         self.end_trial(ended)
         return True
-
-    def next_given(self) -> dict[str, Any] | None:
-        """Return the first of the points that people named that was not tried."""
-        untried = (values for values in self.given if not self._duplicate(values))
-        return next((dict(values) for values in untried), None)
-
-    def _random_values(self) -> dict[str, Any] | None:
-        if (values := self.next_given()) is not None:
-            return values
-        values = default_point(self.hyperparameters).values
-        if not self._duplicate(values) and self.fits(values):
-            return values
-        for _ in range(MAX_DRAWS):
-            values = super()._random_values()
-            if values is None or self.fits(values):
-                return values
-        return None

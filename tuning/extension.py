@@ -67,16 +67,14 @@ def without_tried(
     Raises:
         ValueError: A point is none of the space, or beyond the limits.
     """
-    from tuning.space import fits, make_space
+    from tuning.space import costs, fits, make_space
 
     space = make_space(hypermodel, settings.tune)
+    cost = costs(space, hypermodel)
 
     def complete(name: str, points: tuple) -> list:
         return complete_points(
-            name,
-            points,
-            space,
-            lambda values: fits(values, space, hypermodel, settings),
+            name, points, space, lambda values: fits(values, cost, settings)
         )
 
     remembered = () if stored is None else stored.add

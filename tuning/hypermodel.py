@@ -11,6 +11,7 @@ import numpy as np
 
 from alexnet import AlexNet
 from alexnet.checks import check_image_shape, check_int
+from alexnet.costs import predicted_cost
 from tuning.batches import TrainingBatches
 from tuning.settings import DataFacts, SearchSettings
 
@@ -126,17 +127,30 @@ class HyperAlexNet(keras_tuner.HyperModel):
         return self._training(hp)["batch_size"]
 
     def cost(self, hp: Any) -> Cost:
-        """Return the cost of the network at a point, without making its weights."""
+        """Return the cost of the network at a point, without making its weights.
+
+        The first network is built all the same: a class that cannot be fails at once.
+        """
         arguments = self.model.search_space(hp, self.image_shape)["model"]
-        if repr(arguments) in self._costs:  # Another point with the same network.
-            return self._costs[repr(arguments)][1]
+        key = repr(arguments)
+        if key in self._costs:  # Another point with the same network.
+            return self._costs[key][1]
+        predicted = self._predicted(arguments) if self._costs else None
+        cost = self._measured(hp) if predicted is None else Cost(*predicted)
+        # Beside its arguments: while they live, no other object has their address,
+        # which may be part of the text.
+        self._costs[key] = arguments, cost
+        return cost
+
+    def _predicted(self, arguments: dict[str, Any]) -> tuple[int, int] | None:
+        given = {"image_shape": self.image_shape, "num_classes": self.num_classes}
+        return predicted_cost(self.model, {**arguments, **given})
+
+    def _measured(self, hp: Any) -> Cost:
         with keras.StatelessScope(initialize_variables=False):
             cost = cost_of(self._network(hp))
         # Keras lists the variables as still to be made; forget them.
         keras.utils.clear_session(free_memory=False)
-        # Beside its arguments: while they live, no other object has their address,
-        # which may be part of the text.
-        self._costs[repr(arguments)] = arguments, cost
         return cost
 
     def _network(self, hp: Any) -> AlexNet:

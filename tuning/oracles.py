@@ -23,7 +23,7 @@ from tuning.hypermodel import HyperAlexNet
 from tuning.restore import restore
 from tuning.retention import Retention
 from tuning.settings import SearchSettings, derive_seed
-from tuning.space import MAX_DRAWS, default_point, fits, make_space, point
+from tuning.space import MAX_DRAWS, costs, default_point, fits, make_space
 from tuning.start_points import complete_points
 from tuning.store import Store
 
@@ -174,8 +174,6 @@ def make_oracle(
         "objective": settings.objective,
         "hyperparameters": space,
         "seed": derive_seed(settings.seed, "oracle"),
-        # `has_failed` stands in for KerasTuner's own count.
-        "max_consecutive_failed_trials": total + 1,
     }
     oracle: DurableOracle
     if settings.tuner == "hyperband":
@@ -197,8 +195,8 @@ def make_oracle(
     oracle.store = store
     oracle.retention = Retention(settings.keep)
     oracle.prune = settings.prune
-    oracle.fits = lambda values: fits(values, space, hypermodel, settings)
-    oracle.cost = lambda values: hypermodel.cost(point(values, space))
+    oracle.cost = costs(space, hypermodel)
+    oracle.fits = lambda values: fits(values, oracle.cost, settings)
     oracle.settings = settings
     oracle.given = [
         values

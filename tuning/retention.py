@@ -32,7 +32,8 @@ class Retention:
             oracle: A `DurableOracle`.
         """
         ended = set(oracle.end_order)
-        best = set(oracle.best_first(ended)[: self.keep])
+        # No trial comes back among the best: the others' scores stay as they are.
+        best = set(oracle.best_first(ended - self._without_weights)[: self.keep])
         for trial_id in ended - best - self._without_weights:
             oracle.store.weights_file(trial_id).unlink(missing_ok=True)
             self._without_weights.add(trial_id)
