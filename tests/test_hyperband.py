@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import zlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tuning import HyperAlexNet, SearchSettings
 from tuning.oracles import make_oracle
@@ -56,17 +55,18 @@ def drive(directory, trials, workers, choose, share_failed, restart=()):
                 if trial.status == "RUNNING":
                     running[name] = trial
         if not running:
-            return sorted(found.values(), key=repr), len(oracle.trials)
+            assert len(found) == len(oracle.trials)
+            return sorted(found.values(), key=repr)
         name = choose(sorted(running))
         trial = running.pop(name)
         values = trial.hyperparameters.values
         point = json.dumps(public(values), sort_keys=True)
         epochs = values["tuner/epochs"]
-        # Of ten scores, so that many are equal.
+        # One of three scores, so that many are equal.
         number = zlib.crc32(f"{point} {epochs}".encode())
         fails = number % 100 < share_failed
         if not fails:
-            score = number % 10 / 10
+            score = number % 3
             oracle.update_trial(trial.trial_id, {"val_accuracy": score})
         trial.status = "FAILED" if fails else "COMPLETED"
         found[trial.trial_id] = (
@@ -79,29 +79,16 @@ def drive(directory, trials, workers, choose, share_failed, restart=()):
             oracle = new()
 
 
-@given(st.data())
-def test_any_number_of_workers_runs_the_same_trials(tmp_path_factory, data):
+@pytest.mark.parametrize("seed", range(40))
+def test_any_number_of_workers_runs_the_same_trials(tmp_path, seed):
     """Whoever ends first and whatever fails or dies, the trials are one worker's."""
-    trials = data.draw(st.integers(1, 40), "trials")
-    workers = data.draw(st.integers(2, 5), "workers")
-    share_failed = data.draw(st.sampled_from((0, 0, 20)), "failed of 100")
-    restart = data.draw(st.sets(st.integers(1, 30), max_size=2), "restarts")
-    alone, count = drive(
-        tmp_path_factory.mktemp("alone"),
-        trials,
-        1,
-        lambda names: names[0],
-        share_failed,
+    rng = random.Random(seed)
+    trials, workers = rng.randint(9, 40), rng.randint(2, 5)
+    share_failed = rng.choice((0, 0, 20))
+    restarts = {rng.randint(1, 30) for _ in range(rng.randint(0, 2))}
+    alone = drive(tmp_path / "1", trials, 1, min, share_failed)
+    together = drive(
+        tmp_path / "2", trials, workers, rng.choice, share_failed, restarts
     )
-    together, together_count = drive(
-        tmp_path_factory.mktemp("together"),
-        trials,
-        workers,
-        lambda names: data.draw(st.sampled_from(names)),
-        share_failed,
-        restart,
-    )
-    assert count == together_count == len(alone)
-    if {row[-1] for row in alone} != {True}:  # That stops any search.
-        assert count == trials
+    assert len(alone) == trials
     assert together == alone

@@ -45,8 +45,8 @@ def measure(
 ) -> tuple[str, list[tuple[str, ...]]]:
     """Return a heading, and a row per quantity: name, median, 95th percentile, unit."""
     from tuning import HyperAlexNet, SearchSettings
-    from tuning.resources import num_cores
     from tuning.oracles import make_oracle
+    from tuning.resources import num_cores
     from tuning.store import Store
 
     settings = SearchSettings(
