@@ -66,10 +66,10 @@ def test_multiply_adds(preset):
 def test_rows_say_what_they_are(preset):
     """Each row holds its definition, source, parameters, input and figures.
 
-    The addresses of published weights are there if there are any.
+    Training and the addresses of weights are there if they were published.
     """
     row = AlexNet.presets[preset]
-    assert [key for key in row if key != "weights"] == [
+    assert [key for key in row if key not in ("training", "weights")] == [
         "description",
         "source",
         "parameters",
