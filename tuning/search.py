@@ -14,6 +14,7 @@ from tuning.progress import Progress
 from tuning.recovery import read_settings
 from tuning.results import leaderboard, ranked, read_results, table
 from tuning.settings import DataFacts, SearchSettings
+from tuning.start_points import check_presets
 from tuning.store import Store, StoreError, disk_error, write_csv, write_json
 
 
@@ -85,6 +86,7 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
     stored = read_settings(store, settings, tell)
     settings = go_on_with(stored, settings, store)
     model_class = settings.load_model_class()
+    check_presets(settings, model_class.presets)
     from alexnet.data import load_images
     from tuning.hypermodel import make_hypermodel
     from tuning.oracles import make_oracle
