@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -218,7 +219,7 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
         data_bytes: What its store has to hold at least.
 
     Raises:
-        WorkerError: Ray raised an error in the meantime.
+        WorkerError: Ray cannot start, or raised an error in the meantime.
     """
     # Without this, Ray on Linux listens on all of the machine's addresses.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -244,6 +245,14 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
 
 
 def _start_ray(ray: Any, data_bytes: int, folder: str) -> None:
+    store_bytes = 2 * data_bytes + SPARE_STORE_BYTES
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if resource.RLIM_INFINITY != limit < store_bytes:  # Ray would wait in vain.
+        raise WorkerError(
+            f"Ray must be able to write a file of {store_bytes:,} bytes; received a "
+            f"limit of {limit:,} bytes (ulimit -f). Raise it, or go without Ray: "
+            "workers=0."
+        )
     with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
         ray.init(
             address="local",  # Whatever RAY_ADDRESS says.
@@ -251,7 +260,7 @@ def _start_ray(ray: Any, data_bytes: int, folder: str) -> None:
             log_to_driver=False,
             logging_level="ERROR",
             num_cpus=num_cores(),
-            object_store_memory=2 * data_bytes + SPARE_STORE_BYTES,
+            object_store_memory=store_bytes,
             _node_ip_address="127.0.0.1",
             _temp_dir=folder,
         )

@@ -134,7 +134,8 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
 def _disk_message(store: Store, reason: str) -> str:
     return (
         f"A search must be able to write; received {store.root}: {reason}. What had "
-        "ended is kept. Make room, or mend the disk; the same command goes on."
+        "ended is kept. Make room, raise the limit or mend the disk; the same command "
+        "goes on."
     )
 
 
@@ -170,7 +171,7 @@ def _finish(
     import keras_tuner
 
     from tuning.hypermodel import VALIDATION_BATCH_SIZE
-    from tuning.weights import load_weights
+    from tuning.weights import load_weights, reserve
 
     rows = read_results(store)
     best = next(iter(ranked(rows, settings.objective)), None)
@@ -211,6 +212,7 @@ def _finish(
     file = store.best_model_file
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name("part.keras")
+    reserve(part, model)
     model.save(part)
     part.replace(file)
     hyperparameters = public(best["hyperparameters"])
