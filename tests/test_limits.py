@@ -65,6 +65,7 @@ def test_a_limit_stops_a_search_that_goes_on_without(tmp_path, most_bytes):
     check_complete(tmp_path, 2)
 
 
+@pytest.mark.slow
 def test_a_limit_of_workers_stops_the_search(tmp_path):
     """Workers that cannot write do not die of it; the same command goes on."""
     (tmp_path / "nets.py").write_text(NETS)
@@ -109,6 +110,16 @@ def test_enough_is_reserved(tmp_path, monkeypatch, optimizer, preset):
     assert file.stat().st_size == reserved
     save_weights(model, file)
     assert len(file.read_bytes()) == len(whole)
+
+
+def test_enough_is_reserved_for_the_smallest(tmp_path):
+    """HDF5's own share of a file is counted, too."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    file = tmp_path / "a.weights.h5"
+    reserve(file, model)
+    reserved = file.stat().st_size
+    save_weights(model, file)
+    assert file.stat().st_size <= reserved
 
 
 def test_what_cannot_be_reserved_leaves_nothing(tmp_path, monkeypatch):

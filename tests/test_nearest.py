@@ -210,6 +210,15 @@ def test_tells_what_is_not_as_published():
         decay,
         f"published, but not in the space: {also}",
     ]
+    quick = AlexNet.presets["cifar10_quick"]["training"]
+    assert nearest("cifar10_quick", (32, 32, 3))[0].changes == [
+        "pixels: from -125.3 to 141.1 published, from 0 to 1 here",
+        "dense_activation: none published, relu here",
+        "initial weights and biases: not those published",
+        "batch_size: 100 published, 128 here",
+        decay.replace("0.0005", "0.004").replace("0.005", "0.04"),
+        f"published, but not in the space: {quick['also']}",
+    ]
     assert nearest("notebook", (8, 8, 1))[0].changes == [
         "input: 224 pixels a side published, 16 pixels a side here",
         "filters of conv1: 96 published, 64 here",
