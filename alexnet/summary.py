@@ -26,7 +26,7 @@ _ABSENT = "-"
 
 
 def summary(preset: str) -> str:
-    """Return a preset's layers with its source, preprocessing and figures."""
+    """Return a preset's layers, source, preprocessing, training and figures."""
     row = PRESETS[preset]
     layers = [
         (layer.name, _text(shape), f"{layer.count_params():,}")
@@ -36,7 +36,12 @@ def summary(preset: str) -> str:
     total = ("total", "", f"{row['parameters']:,}")
     lines = [_paragraph(preset, row["description"]), ""]
     lines += [table([head, *layers, total], right=(2,)), ""]
-    about = {"source": row["source"], **_input(preset)}
+    training = row.get("training")
+    about = {
+        "source": row["source"],
+        **_input(preset),
+        "training": "none published" if training is None else _training(training),
+    }
     lines += [_paragraph(name, value) for name, value in about.items()]
     lines += ["figures, in percent:"] if row["figures"] else ["figures: none published"]
     lines += [f"  {measure} {value}" for measure, value in row["figures"].items()]
@@ -162,6 +167,12 @@ def _input(preset: str) -> dict[str, Any]:
         "value range": row["value_range"],
         **{f"preprocessing, {k}": v for k, v in row["preprocessing"].items()},
     }
+
+
+def _training(training: dict[str, Any]) -> str:
+    names = [name for name in training if name not in ("source", "also")]
+    numbers = ", ".join(f"{name} {_text(training[name])}" for name in names)
+    return f"{numbers}; {training['also']} ({training['source']})"
 
 
 def _paragraph(name: str, value: Any) -> str:

@@ -15,6 +15,15 @@ import psutil
 from tuning.store import Store, read_json
 
 ROOT = Path(__file__).parents[1]
+TINY = ["--directory", "s", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]
+KEPT = 3
+# Sets the limit of a file's size, as a quota or `ulimit -f` does; then the command.
+LIMITED = """
+import resource, runpy, sys
+size = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+runpy.run_module("tuning", run_name="__main__", alter_sys=True)
+"""
 # Small, and slow enough to be met in the middle of a trial.
 NETS = """
 import time
@@ -39,19 +48,23 @@ class Slow(AlexNet):
 """
 
 
-def start(folder, *arguments, stdout=subprocess.PIPE, **variables):
+def start(folder, *arguments, stdout=subprocess.PIPE, most_bytes=None, **variables):
     """Start a search by the command line as the leader of a process group.
 
-    `variables` are added to its environment.
+    With `most_bytes`, no file of its processes may be larger. `variables` are added
+    to its environment.
     """
+    module = ["-m", "tuning"] if most_bytes is None else ["-c", LIMITED, most_bytes]
     return subprocess.Popen(
-        [sys.executable, "-m", "tuning", "search", *map(str, arguments)],
+        [sys.executable, *map(str, [*module, "search", *arguments])],
         cwd=folder,
         # A Ray elsewhere is none of its business.
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "RAY_ADDRESS": "127.0.0.1:1",
+            # Under a limit, Python leaves bytecode that is cut off in the sources.
+            "PYTHONDONTWRITEBYTECODE": "1",
             **variables,
         },
         stdout=stdout,
@@ -108,3 +121,22 @@ def rows_of(folder):
     """Return the rows of results.csv."""
     with (folder / "s" / "results.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def check_complete(folder, number):
+    """Check that each trial ended once, with a score, and the best with weights."""
+    rows = rows_of(folder)
+    assert [int(row["trial"]) for row in rows] == list(range(number))
+    assert {row["status"] for row in rows} == {"COMPLETED"}
+    store = Store(folder / "s")
+    ended = [row[0] for row in read_json(store.oracle_file)["ended"]]
+    assert sorted(ended, key=int) == [row["trial"] for row in rows]
+    for row in rows:
+        record = read_json(store.record_file(row["trial"]))
+        assert max(record["history"]["val_accuracy"]) == float(row["score"])
+    best = sorted(rows, key=lambda row: -float(row["score"]))[:KEPT]
+    kept = [row for row in rows if store.weights_file(row["trial"]).exists()]
+    assert sorted(row["trial"] for row in kept) == sorted(row["trial"] for row in best)
+    assert not list((folder / "s").rglob("checkpoint"))
+    assert not list((folder / "s").rglob("*.damaged-*"))
+    assert not list((folder / "s").rglob("*.part-*"))

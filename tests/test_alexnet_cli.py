@@ -77,7 +77,7 @@ def test_without_command_lists_the_presets(capsys):
 
 @pytest.mark.parametrize("preset", ["net146", "slim"])
 def test_summary_is_the_table_and_the_row(preset, capsys):
-    """A summary holds every layer, the source, the figures and the preprocessing."""
+    """A summary holds every layer, the source, figures, preprocessing and training."""
     text = output(capsys, "summary", preset)
     lines = words(text)
     table = [
@@ -94,7 +94,9 @@ def test_summary_is_the_table_and_the_row(preset, capsys):
     if row["preprocessing"] is None:
         assert "preprocessing: none published" in lines
         assert "figures: none published" in lines
+        assert "training: none published" in lines
     else:
+        assert f"; {row['training']['also']}" in joined.replace("- ", "-")
         assert "preprocessing, mean: (127.3, 119.72, 104.91)" in lines
         assert "value range: (-127.3, 150.09)" in lines
     assert max(map(len, text.splitlines())) <= 80

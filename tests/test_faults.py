@@ -16,9 +16,10 @@ import psutil
 import pytest
 from search_process import (
     NETS,
+    TINY,
+    check_complete,
     descendants,
     finish,
-    rows_of,
     start,
     statuses,
     wait_for,
@@ -34,8 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
 ]
 SLOW = ["--directory", "s", "--model", "nets:Slow", "--workers", "2"]
-TINY = ["--directory", "s", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]
-KEPT = 3
 KILLS = 20
 CHAOS_TRIALS = 24
 
@@ -68,25 +67,6 @@ def points_of(folder):
     """Return each trial's point by its id."""
     store = Store(folder / "s")
     return {t: read_json(store.point_file(t))["values"] for t in store.trial_ids()}
-
-
-def check_complete(folder, number):
-    """Check that each trial ended once, with a score, and the best with weights."""
-    rows = rows_of(folder)
-    assert [int(row["trial"]) for row in rows] == list(range(number))
-    assert {row["status"] for row in rows} == {"COMPLETED"}
-    store = Store(folder / "s")
-    ended = [row[0] for row in read_json(store.oracle_file)["ended"]]
-    assert sorted(ended, key=int) == [row["trial"] for row in rows]
-    for row in rows:
-        record = read_json(store.record_file(row["trial"]))
-        assert max(record["history"]["val_accuracy"]) == float(row["score"])
-    best = sorted(rows, key=lambda row: -float(row["score"]))[:KEPT]
-    kept = [row for row in rows if store.weights_file(row["trial"]).exists()]
-    assert sorted(row["trial"] for row in kept) == sorted(row["trial"] for row in best)
-    assert not list((folder / "s").rglob("checkpoint"))
-    assert not list((folder / "s").rglob("*.damaged-*"))
-    assert not list((folder / "s").rglob("*.part-*"))
 
 
 @pytest.fixture

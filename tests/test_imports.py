@@ -24,7 +24,10 @@ RANKS = {
         ["stack", "head"],
         ["tables"],
         ["presets.shared"],
-        ["presets.paper", "presets.toronto", "presets.caffe", "presets.others"],
+        [
+            *("presets.paper", "presets.toronto", "presets.caffe", "presets.others"),
+            "presets.cifar10",
+        ],
         ["presets", "ranges"],
         ["ablations"],
         ["hyperparameters"],

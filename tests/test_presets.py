@@ -66,10 +66,10 @@ def test_multiply_adds(preset):
 def test_rows_say_what_they_are(preset):
     """Each row holds its definition, source, parameters, input and figures.
 
-    The addresses of published weights are there if there are any.
+    Training and the addresses of weights are there if they were published.
     """
     row = AlexNet.presets[preset]
-    assert [key for key in row if key != "weights"] == [
+    assert [key for key in row if key not in ("training", "weights")] == [
         "description",
         "source",
         "parameters",
@@ -504,3 +504,35 @@ def test_how_images_were_prepared(preset):
     how = AlexNet.presets[preset]["preprocessing"]
     found = tuple(how[name] for name in ("resize", "crop", "channels", "mean_image"))
     assert found == PREPARED[preset]
+
+
+# First learning rate, weight decay, images per batch; from the sources of the rows.
+TRAINED = {
+    **dict.fromkeys(
+        ("paper", "ungrouped", "net145", "net145_half", "net147", "net148"),
+        (0.01, 5e-4, 128),
+    ),
+    "net146": (0.001, 5e-4, 128),
+    "one_weird_trick": (0.01, 5e-4, 128),
+    "caffe": (0.01, 5e-4, 256),
+    "caffenet": (0.01, 5e-4, 256),
+    "torchvision": (0.01, 1e-4, 256),
+    "cifar10_full": (0.001, 0.004, 128),
+    "cifar10_quick": (0.001, 0.004, 100),
+}
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_how_networks_were_trained(preset):
+    """Training is SGD with momentum 0.9 and the sources' numbers, where published."""
+    row = AlexNet.presets[preset].get("training")
+    if preset not in TRAINED:
+        assert row is None
+        return
+    names = ("learning_rate", "weight_decay", "batch_size")
+    assert tuple(row[name] for name in names) == TRAINED[preset]
+    assert (row["optimizer"], row["momentum"]) == ("sgd", 0.9)
+    assert ("augmentation" in row) == (preset != "torchvision")
+    for name in ("source", "also"):
+        assert isinstance(row[name], str)
+        assert "  " not in row[name]

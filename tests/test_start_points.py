@@ -8,12 +8,14 @@ import json
 import pytest
 from test_oracles import HYPERMODEL, TUNE, drive, new_oracle
 
-from tuning import SearchSettings
+from tuning import SearchSettings, run_search
 from tuning.extension import go_on_with, without_tried
+from tuning.point_files import given_points, read_points
 from tuning.settings import TUNERS
 from tuning.space import default_point, make_space
-from tuning.start_points import complete_points, read_points
-from tuning.store import Store, StoreError
+from tuning.space import point as point_at
+from tuning.start_points import check_presets, complete_points, nearest
+from tuning.store import Store, StoreError, read_json
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [
@@ -25,9 +27,10 @@ DEFAULT = default_point(SPACE).values
 POINTS = ({"batch_size": 128}, {"optimizer": "sgd", "weight_decay": 1e-3})
 
 
-def complete(*points, space=SPACE, limits=lambda values: True):
+def complete(*points, space=SPACE, hypermodel=HYPERMODEL, **limits):
     """Return completed points."""
-    return complete_points("start_with", points, space, limits)
+    settings = SearchSettings(**limits)
+    return complete_points("start_with", points, space, hypermodel, settings)
 
 
 def bare(values):
@@ -95,9 +98,17 @@ def test_refuses_what_is_no_point_of_the_space(point, message):
 
 
 def test_refuses_points_beyond_the_limits():
-    """A point whose network is too large is refused, with the limits' names."""
-    with pytest.raises(ValueError, match=r"within max_parameters .*start_with\[1\]"):
-        complete({}, POINTS[0], limits=lambda values: values["batch_size"] < 100)
+    """A point whose network is too large is refused, with the limits and its size."""
+    cost = HYPERMODEL.cost(point_at(DEFAULT, SPACE))
+    complete({}, max_parameters=cost.parameters)
+    match = (
+        rf"received max_parameters={cost.parameters}, .*start_with\[1\], whose network "
+        r"has [\d,]+ parameters and [\d,]+ multiply-adds for images of \(8, 8, 1\)"
+    )
+    with pytest.raises(ValueError, match=match):
+        complete({}, {"dense_units_1": 512}, max_parameters=cost.parameters)
+    with pytest.raises(ValueError, match=r"received .*'paper' in start_with\[0\], who"):
+        complete("paper", max_multiply_adds=10)
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -217,3 +228,112 @@ def test_other_start_points_are_refused(tmp_path):
         go_on_with(stored, settings_of(tmp_path), Store(tmp_path))
     same = settings_of(tmp_path, start_with=json.loads(json.dumps(POINTS[:1])))
     assert go_on_with(stored, same, Store(tmp_path)) == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ("", ()),
+        ("paper", ("paper",)),
+        ("paper, points.json,./caffe", ("paper", *POINTS, {"dropout": 0.5})),
+        ("caffe,", ("caffe",)),
+    ],
+)
+def test_the_command_line_mixes_presets_and_files(tmp_path, monkeypatch, text, points):
+    """A name is a preset's, even beside such a file; .json or a folder make a file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "points.json").write_text(json.dumps(POINTS))
+    (tmp_path / "caffe").write_text('{"dropout": 0.5}')
+    assert given_points(text) == points
+    assert SearchSettings(start_with=points).start_with == points
+
+
+@pytest.mark.parametrize("name", ["start_with", "add"])
+def test_unknown_presets_are_refused_first(tmp_path, monkeypatch, name):
+    """A name that is no preset's is refused before the images are loaded."""
+    monkeypatch.setattr("alexnet.data.load_images", None)
+    monkeypatch.chdir(tmp_path)
+    settings = SearchSettings(directory="s", workers=0, **{name: ("cafe",)})
+    match = (
+        rf"received 'cafe' in {name}\[0\]\. There is no preset 'cafe'\. Did you mean "
+        r"'caffe'\? There are: caffe, .*\. There is no file 'cafe' either\."
+    )
+    with pytest.raises(ValueError, match=match):
+        run_search(settings)
+    assert not (tmp_path / "s").exists()
+    (tmp_path / "cafe").touch()
+    with pytest.raises(ValueError, match=r"For the file, write \./cafe\."):
+        check_presets(settings, HYPERMODEL.model.presets)
+
+
+def test_a_preset_is_a_point_within_what_varies():
+    """A preset's point has the defaults of what `tune` does not name."""
+    (point,) = complete("paper")
+    assert point["optimizer"] == "sgd"
+    assert point["batch_size"] == 128
+    assert point["num_blocks"] == DEFAULT["num_blocks"]
+    assert point == nearest("paper", SPACE, HYPERMODEL).values
+    assert complete(dict(point)) == [point]
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_presets_come_first(tmp_path, tuner):
+    """Presets run in their order, before the default point; equal ones once."""
+    names = ("cifar10_quick", "paper", "ungrouped")
+    oracle = new_oracle(tmp_path, tuner, start_with=names, epochs=9)
+    begun = [bare(values) for _, values in drive(oracle, steps=9)]
+    assert begun[:3] == [*complete(*names[:2]), DEFAULT]
+
+
+def test_a_preset_is_added_once(tmp_path):
+    """Departures of presets are told when they are new, and the same command adds once.
+
+    What makes a search the same are the presets' names.
+    """
+    stored, told = settings_of(tmp_path, start_with=("net145", "torchvision")), []
+    begin = extend(tmp_path, None, told, start_with=stored.start_with, add=("slim",))
+    assert [line.partition(" ")[0] for line in told] == [
+        "net145",
+        "torchvision",
+        "slim",
+    ]
+    assert "\n  conv4, conv5, fc7: left out\n" in told[0]
+    assert begin.to_json()["start_with"] == ["net145", "torchvision"]
+    stored = SearchSettings(**json.loads(json.dumps(begin.to_json())))
+    told.clear()
+    again = ("slim", "ungrouped", "cifar10_full")
+    more = extend(tmp_path, stored, told, start_with=stored.start_with, add=again)
+    assert more.add == ("slim", "cifar10_full")
+    assert told[0].startswith("Not added, since the search has it as a point that it")
+    assert [line.partition(" ")[0] for line in told[1:]] == ["cifar10_full"]
+    with pytest.raises(StoreError, match=r"start_with: \['net145', 'torchvision'\] t"):
+        extend(tmp_path, stored, told, start_with=("net145",))
+
+
+def test_equal_presets_are_told(tmp_path):
+    """Two presets that the space cannot tell apart are one trial, and that is said."""
+    told = []
+    extend(tmp_path, None, told, start_with=("paper", "ungrouped"))
+    assert told[-1].endswith("the same point here: paper, ungrouped")
+
+
+def test_a_search_starts_with_a_preset(tmp_path, capsys):
+    """A whole search tries the preset first, and says what is not as published."""
+    settings = SearchSettings(
+        directory=tmp_path / "s",
+        start_with=("cifar10_quick",),
+        trials=1,
+        epochs=1,
+        workers=0,
+    )
+    result = run_search(settings)
+    assert result.hyperparameters["filters_3"] == 64
+    assert result.hyperparameters["sgd_learning_rate"] == 0.001
+    output = capsys.readouterr().out
+    assert output.startswith("cifar10_quick is tried as near to it as the space allows")
+    assert "\n  batch_size: 100 published, 128 here\n" in output
+    assert read_json(Store(tmp_path / "s").settings_file)["start_with"] == [
+        "cifar10_quick"
+    ]
+    run_search(settings)
+    assert "published" not in capsys.readouterr().out

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tuning import interrupts
+from tuning.point_files import given_points
 from tuning.points import public
 from tuning.recovery import checked, settings_from
 from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
-from tuning.start_points import read_points
 from tuning.store import Store, StoreError, read_json
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
@@ -160,7 +160,7 @@ def _settings(options: argparse.Namespace) -> SearchSettings:
     given = {name: getattr(options, name) for name in DEFAULTS}
     given["tune"] = _patterns(options.tune)
     for name in ("start_with", "add"):
-        given[name] = read_points(given[name]) if given[name] else ()
+        given[name] = given_points(given[name])
     if options.image_size and len(options.image_size) == 1:
         given["image_size"] = options.image_size[0]
     return SearchSettings(**given)
@@ -314,11 +314,12 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
     )
     switch("isolate_trials", "run each trial in a process of its own")
+    points = "presets and .json files of points, separated by commas"
     for name, help_text in (
-        ("--start-with", "points to try first, among --trials: a JSON list of them"),
-        ("--add", "points to try next, beyond --trials, also in a search that exists"),
+        ("--start-with", f"points to try first, among --trials: {points}"),
+        ("--add", f"points to try next, beyond --trials, at any time: {points}"),
     ):
-        search.add_argument(name, default="", metavar="FILE", help=help_text)
+        search.add_argument(name, default="", metavar="POINTS", help=help_text)
 
 
 if __name__ == "__main__":

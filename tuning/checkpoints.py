@@ -30,7 +30,7 @@ from keras.src.backend.common import global_state
 from keras.src.random import seed_generator
 
 from tuning.store import read_json, write_json
-from tuning.weights import BestEpoch, without_optimizer
+from tuning.weights import BestEpoch, save_weights, without_optimizer
 
 # The share of a trial's time that its checkpoints may take.
 MOST_TIME = 0.1
@@ -142,11 +142,11 @@ def write(folder: Path, state: TrialState, model: keras.Model, best: BestEpoch) 
     current = folder / f"{epoch}.weights.h5"
     best_file = folder / f"{best.epoch}.best.weights.h5"
     before = _files(folder)
-    model.save_weights(current)
+    save_weights(model, current)
     if best_file.name not in before:
         weights = model.get_weights()
         model.set_weights(best.weights)
-        without_optimizer(model).save_weights(best_file)
+        save_weights(without_optimizer(model), best_file)
         model.set_weights(weights)
     content = {
         "version": VERSION,

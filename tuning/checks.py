@@ -81,17 +81,18 @@ def address_text(name: str, value: Any) -> str:
     return value
 
 
-def points_of(name: str, value: Any) -> tuple[dict[str, Any], ...]:
-    """Return points as a tuple of dicts of their own."""
+def points_of(name: str, value: Any) -> tuple[dict[str, Any] | str, ...]:
+    """Return points, or names of presets, as a tuple of their own."""
     if not isinstance(value, tuple | list) or not all(
-        isinstance(point, dict) and all(isinstance(key, str) for key in point)
+        isinstance(point, str)
+        or (isinstance(point, dict) and all(isinstance(key, str) for key in point))
         for point in value
     ):
         raise TypeError(
-            f"{name} must be a sequence of points, each a dict of values by name; "
-            f"received {name}={value!r}."
+            f"{name} must be a sequence of points, each a dict of values by name or "
+            f"the name of a preset; received {name}={value!r}."
         )
-    return tuple(dict(point) for point in value)
+    return tuple(p if isinstance(p, str) else dict(p) for p in value)
 
 
 def model_text(model: Any) -> str:

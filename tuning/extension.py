@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuning.points import public
 from tuning.recovery import TrialFiles
 from tuning.settings import SearchSettings
-from tuning.start_points import complete_points
+from tuning.start_points import complete_points, nearest
 from tuning.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -55,27 +55,25 @@ def without_tried(
 ) -> SearchSettings:
     """Return settings without those added points that were tried before.
 
-    A point that the search remembers stays: the same command adds it once.
+    A point that the search remembers stays: the same command adds it once. What new
+    points have otherwise than the presets that they are named after is told.
 
     Args:
         settings: As `go_on_with` returns them.
         stored: Of the search in the directory; None if there is none.
         hypermodel: Declares the space, and measures points against the limits.
         store: The search directory.
-        tell: Is told what is left out.
+        tell: Is told what is left out, and what is not as published.
 
     Raises:
         ValueError: A point is none of the space, or beyond the limits.
     """
-    from tuning.space import costs, fits, make_space
+    from tuning.space import make_space
 
     space = make_space(hypermodel, settings.tune)
-    cost = costs(space, hypermodel)
 
     def complete(name: str, points: tuple) -> list:
-        return complete_points(
-            name, points, space, lambda values: fits(values, cost, settings)
-        )
+        return complete_points(name, points, space, hypermodel, settings)
 
     remembered = () if stored is None else stored.add
     new = settings.add[len(remembered) :]
@@ -85,14 +83,29 @@ def without_tried(
         point = public(files.values or {})
         tried[repr(sorted(point.items()))] = f"trial {trial_id}"
     known = [*complete("start_with", settings.start_with), *complete("add", remembered)]
+    for index, name in enumerate(() if stored else settings.start_with):
+        _tell_changes(name, space, hypermodel, tell)
+        if known[index] in known[:index]:
+            first = settings.start_with[known.index(known[index])]
+            tell(f"Tried once, since they are the same point here: {first}, {name}")
     for point in known:
         tried.setdefault(repr(sorted(point.items())), "a point that it has yet to try")
     kept = list(remembered)
-    for point, values in zip(new, complete("add", new), strict=True):
+    for given, values in zip(new, complete("add", new), strict=True):
         key = repr(sorted(values.items()))
         if key in tried:
-            tell(f"Not added, since the search has it as {tried[key]}: {point}")
+            tell(f"Not added, since the search has it as {tried[key]}: {given}")
         else:
             tried[key] = "a point that is added"
-            kept.append(point)
+            kept.append(given)
+            _tell_changes(given, space, hypermodel, tell)
     return dataclasses.replace(settings, add=tuple(kept))
+
+
+def _tell_changes(
+    given: Any, space: Any, hypermodel: HyperAlexNet, tell: Callable[[str], None]
+) -> None:
+    """Tell what is not as published at a point that is given as a preset."""
+    if isinstance(given, str):
+        head = f"{given} is tried as near to it as the space allows. Not as published:"
+        tell("\n  ".join([head, *nearest(given, space, hypermodel).changes]))

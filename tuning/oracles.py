@@ -201,7 +201,9 @@ def make_oracle(
     oracle.given = [
         values
         for name in ("start_with", "add")
-        for values in complete_points(name, getattr(settings, name), space, oracle.fits)
+        for values in complete_points(
+            name, getattr(settings, name), space, hypermodel, settings
+        )
     ]
     oracle.points = {}
     restore(oracle, tell)

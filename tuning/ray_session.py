@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -40,7 +41,7 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
         data_bytes: What its store has to hold at least.
 
     Raises:
-        WorkerError: Ray raised an error in the meantime.
+        WorkerError: Ray cannot start, or raised an error in the meantime.
     """
     # Without this, Ray on Linux listens on all of the machine's addresses.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -54,16 +55,7 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
     try:
         with private_token(Path(folder, "token")):
             try:
-                with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
-                    ray.init(
-                        address="local",  # Whatever RAY_ADDRESS says.
-                        include_dashboard=False,
-                        num_cpus=num_cores(),
-                        object_store_memory=2 * data_bytes + SPARE_STORE_BYTES,
-                        _node_ip_address="127.0.0.1",
-                        _temp_dir=folder,
-                        **_QUIET,
-                    )
+                _start_ray(ray, 2 * data_bytes + SPARE_STORE_BYTES, folder)
                 yield ray
             except ray.exceptions.RayError as error:
                 raise WorkerError(f"The search could not go on: {error}") from error
@@ -72,6 +64,27 @@ def local_ray(data_bytes: int = 0) -> Iterator[Any]:
                     _stop_ray(ray)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(ray: Any, store_bytes: int, folder: str) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if resource.RLIM_INFINITY != limit < store_bytes:  # Ray would wait in vain.
+        raise WorkerError(
+            f"Ray must be able to write a file of {store_bytes:,} bytes; received a "
+            f"limit of {limit:,} bytes (ulimit -f). Raise it, or go without Ray: "
+            "workers=0."
+        )
+    with _own_handler(signal.SIGTERM):  # Ray puts its own in its place.
+        ray.init(
+            address="local",  # Whatever RAY_ADDRESS says.
+            include_dashboard=False,
+            num_cpus=num_cores(),
+            object_store_memory=store_bytes,
+            _node_ip_address="127.0.0.1",
+            # Ray opens its folder to everybody; ours, with the token, stays closed.
+            _temp_dir=f"{folder}/ray",
+            **_QUIET,
+        )
 
 
 @contextlib.contextmanager

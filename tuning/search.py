@@ -15,6 +15,7 @@ from tuning.recovery import read_settings
 from tuning.resources import set_threads, share_gpus
 from tuning.results import leaderboard, ranked, read_results, table
 from tuning.settings import DataFacts, SearchSettings
+from tuning.start_points import check_presets
 from tuning.store import Store, StoreError, disk_error, write_csv, write_json
 
 
@@ -89,6 +90,7 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
     if settings.workers == 0 and settings.cpus_per_trial is not None:
         set_threads(settings.cpus_per_trial)
     model_class = settings.load_model_class()
+    check_presets(settings, model_class.presets)
     from alexnet.data import load_images
     from tuning.hypermodel import make_hypermodel
     from tuning.oracles import make_oracle
@@ -138,7 +140,8 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
 def _disk_message(store: Store, reason: str) -> str:
     return (
         f"A search must be able to write; received {store.root}: {reason}. What had "
-        "ended is kept. Make room, or mend the disk; the same command goes on."
+        "ended is kept. Make room, raise the limit or mend the disk; the same command "
+        "goes on."
     )
 
 
@@ -177,7 +180,7 @@ def _finish(
     import keras_tuner
 
     from tuning.hypermodel import VALIDATION_BATCH_SIZE
-    from tuning.weights import load_weights
+    from tuning.weights import load_weights, reserve
 
     rows = read_results(store)
     best = next(iter(ranked(rows, settings.objective)), None)
@@ -218,6 +221,7 @@ def _finish(
     file = store.best_model_file
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name("part.keras")
+    reserve(part, model)
     model.save(part)
     part.replace(file)
     hyperparameters = public(best["hyperparameters"])

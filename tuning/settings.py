@@ -81,8 +81,9 @@ class SearchSettings:
             included, or it is stopped and fails; None for any time.
         isolate_trials: Whether each trial has a process of its own, so that what it
             leaves in memory goes with it; not with `workers` 0.
-        start_with: Points to try first, each a dict of hyperparameters by name;
-            what one leaves out has its default. They count among `trials`.
+        start_with: Points to try first, each a dict of hyperparameters by name,
+            where what is left out has its default, or the name of a preset of the
+            model, as in `alexnet.nearest`. They count among `trials`.
         add: Points to try next, beyond `trials`; a search may be resumed with
             them, and remembers them.
 
@@ -114,8 +115,8 @@ class SearchSettings:
     retry_oom: bool = False
     trial_timeout: float | None = None
     isolate_trials: bool = False
-    start_with: tuple[dict[str, Any], ...] = ()
-    add: tuple[dict[str, Any], ...] = ()
+    start_with: tuple[dict[str, Any] | str, ...] = ()
+    add: tuple[dict[str, Any] | str, ...] = ()
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # The dataclass is frozen from here on.

@@ -1,57 +1,96 @@
-"""Points that people name: read from a file, checked, completed with defaults."""
+"""Points that people name, or presets: checked, completed with defaults."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuning.records import allows
+from tuning.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from alexnet.nearest import NearestPoint
+    from tuning.hypermodel import HyperAlexNet
+
+Point = dict[str, Any] | str
 
 
-def read_points(path: str) -> tuple[dict[str, Any], ...]:
-    """Read a JSON file that holds a point, or a list of points.
+def check_presets(settings: SearchSettings, presets: dict[str, Any]) -> None:
+    """Check that each name among a search's points is a preset's.
 
     Raises:
-        ValueError: It cannot be read, or holds something else.
+        ValueError: One is not; says which there are.
     """
-    try:
-        points = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"The file of points must be readable JSON; received {path}: {error}."
-        ) from error
-    points = [points] if isinstance(points, dict) else points
-    if not isinstance(points, list) or not all(isinstance(p, dict) for p in points):
-        raise ValueError(
-            "The file of points must hold a point, as best/hyperparameters.json does, "
-            f"or a list of points; received {path}, which holds something else."
-        )
-    return tuple(points)
+    from alexnet.checks import unknown
+
+    for name in ("start_with", "add"):
+        for index, point in enumerate(getattr(settings, name)):
+            if not isinstance(point, str) or point in presets:
+                continue
+            file = f"There is no file {point!r} either."
+            if Path(point).exists():
+                file = f"For the file, write ./{point}."
+            raise ValueError(
+                f"A point must be given by its values or be the name of a preset; "
+                f"received {point!r} in {name}[{index}]. "
+                f"{unknown('preset', point, presets)} {file}"
+            )
+
+
+def nearest(preset: str, space: Any, hypermodel: HyperAlexNet) -> NearestPoint:
+    """Return the point of a search space that is nearest to a preset."""
+    from alexnet.nearest import nearest_point
+
+    return nearest_point(preset, space, hypermodel.image_shape, hypermodel.model)
 
 
 def complete_points(
-    name: str, points: tuple[dict[str, Any], ...], space: Any, limits: Any
+    name: str,
+    points: tuple[Point, ...],
+    space: Any,
+    hypermodel: HyperAlexNet,
+    settings: SearchSettings,
 ) -> list[dict[str, Any]]:
     """Return points with every active hyperparameter's value, checked.
 
     Args:
         name: Of the setting that the points come from.
-        points: Values by name; what a point leaves out has its default.
+        points: Values by name, where what is left out has its default; or the names
+            of presets.
         space: The search space.
-        limits: Tells whether a point is within the limits.
+        hypermodel: Knows the images and the presets, and measures networks.
+        settings: Hold the limits of a network's cost.
 
     Raises:
         ValueError: A point has an unknown name, a value out of range, or one that
             does not vary or has no effect; or its network is beyond the limits.
     """
-    return [
-        _complete(f"{name}[{index}]", point, space, limits)
-        for index, point in enumerate(points)
-    ]
+    from tuning import space as spaces
+
+    cost_of = spaces.costs(space, hypermodel)
+    completed = []
+    for index, point in enumerate(points):
+        where = f"{name}[{index}]"
+        if isinstance(point, str):
+            values = nearest(point, space, hypermodel).values
+        else:
+            values = _complete(where, point, space)
+        if not spaces.fits(values, cost_of, settings):
+            cost = cost_of(values)
+            raise ValueError(
+                "A point must lie within the limits; received "
+                f"max_parameters={settings.max_parameters}, "
+                f"max_multiply_adds={settings.max_multiply_adds} and {point!r} in "
+                f"{where}, whose network has {cost.parameters:,} parameters and "
+                f"{cost.multiply_adds:,} multiply-adds for images of "
+                f"{hypermodel.image_shape}. Raise the limits, make the images smaller "
+                "with image_size, or leave it out."
+            )
+        completed.append(values)
+    return completed
 
 
-def _complete(where: str, point: dict[str, Any], space: Any, limits: Any) -> Any:
+def _complete(where: str, point: dict[str, Any], space: Any) -> dict[str, Any]:
     names = list(dict.fromkeys(entry.name for entry in space.space))
     for name in point:
         if name not in names:
@@ -79,12 +118,6 @@ def _complete(where: str, point: dict[str, Any], space: Any, limits: Any) -> Any
                 f"{name}={point[name]!r} in {where}, which needs {_needs(name, space)}."
                 " Leave it out, or give the other its value."
             )
-    if not limits(hp.values):
-        raise ValueError(
-            "A point must lie within max_parameters and max_multiply_adds; received "
-            f"{point!r} in {where}, whose network is larger. Raise the limits, or make "
-            "it smaller."
-        )
     return hp.values
 
 

@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tuning.records import is_trial_id
 
@@ -211,6 +211,17 @@ def write_bytes(file: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def allocate(stream: BinaryIO, size: int) -> None:
+    """Make a file so many bytes long, with room on the disk for each of them."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(stream.fileno(), 0, size)
+        return
+    block = bytes(2**20)  # macOS
+    for start in range(0, size, len(block)):
+        stream.write(block[: size - start])
+    stream.flush()
 
 
 def write_json(file: Path, value: Any, indent: int | None = 1) -> None:

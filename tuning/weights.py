@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tuning.store import Store
+from tuning.store import Store, allocate
+
+# At most, of an HDF5 file: beside its variables, and beside each one's numbers.
+FILE_BYTES = 2**16
+VARIABLE_BYTES = 2**12
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -53,8 +59,41 @@ class BestEpoch(keras.callbacks.Callback):
         file = store.weights_file(trial_id)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name("part.weights.h5")
-        without_optimizer(model).save_weights(part)
+        save_weights(without_optimizer(model), part)
         part.replace(file)
+
+
+def save_weights(model: keras.Model, file: Path) -> None:
+    """Write a model's weights, and its optimizer's if it is compiled.
+
+    Raises:
+        OSError: They do not fit; the file is not there then.
+    """
+    reserve(file, model)
+    model.save_weights(file)
+
+
+def reserve(file: Path, model: keras.Model) -> None:
+    """Check that a file of a model can be written: room, quota, limit of a file's size.
+
+    HDF5 that cannot finish a file crashes its process, at once or later.
+
+    Raises:
+        OSError: It cannot; the file is not there then.
+    """
+    variables = list(model.variables)
+    if getattr(model, "optimizer", None) is not None:
+        variables += model.optimizer.variables
+    size = FILE_BYTES
+    for variable in variables:
+        item_size = 8 if "64" in str(variable.dtype) else 4
+        size += VARIABLE_BYTES + item_size * math.prod(variable.shape)
+    try:
+        with file.open("wb") as stream:
+            allocate(stream, size)
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def load_weights(model: keras.Model, store: Store, trial_id: str) -> None:

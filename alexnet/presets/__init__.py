@@ -9,6 +9,7 @@ A row holds
         model's input, as below; None if nobody published it.
     value_range: Least and greatest value that the model then receives.
     figures: Published results, by measure; accuracies and errors in percent.
+    training: How it was trained, as below; left out if nobody published it.
     weights: Published weights by name, each with its "url" and its "sha256" or
         "sha1"; left out if there are none.
     arguments: What `AlexNet` is called with; `image_shape` is the expected size.
@@ -24,6 +25,16 @@ Preprocessing holds
         then the average of that image.
     std: Divisor after subtracting.
 
+Training holds
+    source: Where it was read.
+    optimizer, learning_rate, momentum, batch_size: The rate is the first one.
+    weight_decay: Part of the gradient: times the weight it is added to it, and
+        momentum accumulates both. Keras' `weight_decay` bypasses momentum, so that
+        `weight_decay / (1 - momentum)` shrinks weights as fast there.
+    augmentation: Largest shift off the middle, as a share of the image's side; left
+        out if images were cropped in another way.
+    also: What else belongs to it, in words.
+
 To add a network, add a row to one of the modules; nothing else knows its name.
 """
 
@@ -32,8 +43,15 @@ from __future__ import annotations
 from typing import Any
 
 from alexnet.presets.caffe import CAFFE
+from alexnet.presets.cifar10 import CIFAR10
 from alexnet.presets.others import OTHERS
 from alexnet.presets.paper import PAPER
 from alexnet.presets.toronto import TORONTO
 
-PRESETS: dict[str, dict[str, Any]] = {**PAPER, **TORONTO, **CAFFE, **OTHERS}
+PRESETS: dict[str, dict[str, Any]] = {
+    **PAPER,
+    **TORONTO,
+    **CAFFE,
+    **OTHERS,
+    **CIFAR10,
+}

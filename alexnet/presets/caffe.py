@@ -1,15 +1,10 @@
-"""Caffe's networks, from its model and example definitions."""
+"""Caffe's networks for ImageNet, from its model definitions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from alexnet.presets.shared import (
-    CIFAR10_PREPROCESSING,
-    CIFAR10_RANGE,
-    constant,
-    normal,
-)
+from alexnet.presets.shared import constant, normal, sgd
 
 # Caffe's alpha scales the mean of the window: 1e-4 / 5.
 _LRN = {"depth_radius": 2, "bias": 1.0, "alpha": 1e-4 / 5, "beta": 0.75}
@@ -54,14 +49,6 @@ _REST = {
     "dense_kernel_initializer": normal(0.005),
     "logits_kernel_initializer": normal(0.01),
 }
-_CIFAR10 = {
-    "filters": 32,
-    "kernel_size": 5,
-    "padding": 2,
-    "pool": "average",
-    "pool_padding": "ceil",
-    **_NORMAL,
-}
 # Images are stored at 256 by 256, whatever their proportions.
 _INPUT = {
     "preprocessing": {
@@ -75,6 +62,10 @@ _INPUT = {
     },
     "value_range": (-122.679, 150.993),
 }
+_ALSO = (
+    "images mirrored at random; biases learn twice as fast and do not decay; the rate "
+    "divided by 10 every 100,000 of 450,000 batches"
+)
 _SITE = "http://dl.caffe.berkeleyvision.org/"
 
 CAFFE: dict[str, dict[str, Any]] = {
@@ -91,6 +82,15 @@ CAFFE: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, one crop: top-1 accuracy": 57.1,
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 80.2,
         },
+        "training": sgd(
+            0.01,
+            5e-4,
+            256,
+            "BVLC/caffe, models/bvlc_alexnet/solver.prototxt, lines 4 to 11; "
+            "train_val.prototxt there, from line 8",
+            augmentation=14.5 / 227,
+            also=_ALSO,
+        ),
         "weights": {
             "imagenet": {
                 "url": f"{_SITE}bvlc_alexnet.caffemodel",
@@ -120,6 +120,15 @@ CAFFE: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, one crop: top-1 accuracy": 57.4,
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 80.4,
         },
+        "training": sgd(
+            0.01,
+            5e-4,
+            256,
+            "BVLC/caffe, models/bvlc_reference_caffenet/solver.prototxt, lines 4 to "
+            "11; train_val.prototxt there, from line 8",
+            augmentation=14.5 / 227,
+            also=_ALSO,
+        ),
         "weights": {
             "imagenet": {
                 "url": f"{_SITE}bvlc_reference_caffenet.caffemodel",
@@ -136,35 +145,6 @@ CAFFE: dict[str, dict[str, Any]] = {
             ),
             **_REST,
             "dense_bias_initializer": constant(1.0),
-        },
-    },
-    "cifar10_quick": {
-        "description": "Caffe's small net for CIFAR-10: three convolutions, pools "
-        "that round up",
-        "source": "BVLC/caffe, examples/cifar10/cifar10_quick_train_test.prototxt, "
-        "lines 36 to 205; figure: examples/cifar10/readme.md, line 81",
-        "parameters": 145_578,
-        "preprocessing": CIFAR10_PREPROCESSING,
-        "value_range": CIFAR10_RANGE,
-        "figures": {"CIFAR-10 test: accuracy, about": 75.0},
-        "arguments": {
-            "image_shape": (32, 32, 3),
-            "num_classes": 10,
-            "blocks": (
-                {
-                    **_CIFAR10,
-                    "order": ("conv", "pool", "activation", "norm"),
-                    "pool": "max",
-                    "kernel_initializer": normal(0.0001),
-                },
-                _CIFAR10,
-                {**_CIFAR10, "filters": 64},
-            ),
-            "dense_units": (64,),
-            "dense_activation": None,
-            "dropout": 0.0,
-            "dense_kernel_initializer": normal(0.1),
-            "logits_kernel_initializer": normal(0.1),
         },
     },
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alexnet.presets.shared import constant
+from alexnet.presets.shared import constant, sgd
 
 # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for weights. It draws
 # biases likewise; Keras' initializers do not know a bias' fan-in: 0 here.
@@ -56,6 +56,15 @@ OTHERS: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, one crop: top-1 accuracy": 56.522,
             "ILSVRC-2012 validation, one crop: top-5 accuracy": 79.066,
         },
+        "training": sgd(
+            0.01,
+            1e-4,
+            256,
+            "pytorch/vision, references/classification/README.md, 'AlexNet and VGG' "
+            "(the rate; 8 processes); the rest: defaults of train.py there",
+            also="crops of random size and proportions, mirrored at random; 90 "
+            "epochs, the rate divided by 10 every 30",
+        ),
         "weights": {
             "imagenet": {
                 "url": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
@@ -99,6 +108,7 @@ OTHERS: dict[str, dict[str, Any]] = {
             "logits_kernel_initializer": _UNIFORM_FAN_IN,
         },
     },
+    # Of its training a weight decay alone is published (line 46), and no optimizer.
     "slim": {
         "description": "tf-slim's alexnet_v2: no padding at conv1, 384 filters at "
         "conv4, no LRN, fc6 a 5x5 convolution",

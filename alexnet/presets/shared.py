@@ -16,6 +16,28 @@ def constant(value: float) -> dict[str, Any]:
     return {"class_name": "Constant", "config": {"value": value}}
 
 
+def sgd(
+    learning_rate: float,
+    weight_decay: float,
+    batch_size: int,
+    source: str,
+    *,
+    also: str,
+    augmentation: float | None = None,
+) -> dict[str, Any]:
+    """Return a row's "training"; the momentum is 0.9 in all that were published."""
+    training = {
+        "source": source,
+        "optimizer": "sgd",
+        "learning_rate": learning_rate,
+        "momentum": 0.9,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "also": also,
+    }
+    return training | ({} if augmentation is None else {"augmentation": augmentation})
+
+
 # cuda-convnet's sizes round up: 224 gives 1 + ceil((224 - 11) / 4) = 55. The same
 # with 3 pixels at the bottom and right, then unpadded.
 ROUND_UP = ((0, 3), (0, 3))
@@ -31,15 +53,3 @@ TORONTO_PREPROCESSING = {
     "std": (1.0, 1.0, 1.0),
 }
 TORONTO_RANGE = (-127.30, 150.09)
-
-# The mean image of CIFAR-10's training images, averaged over its pixels.
-CIFAR10_PREPROCESSING = {
-    "resize": None,
-    "crop": None,
-    "channels": "RGB",
-    "scale": 1.0,
-    "mean": (125.3, 123.0, 113.9),
-    "mean_image": True,
-    "std": (1.0, 1.0, 1.0),
-}
-CIFAR10_RANGE = (-125.3, 141.1)

@@ -10,19 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from alexnet.presets.shared import (
-    CIFAR10_PREPROCESSING,
-    CIFAR10_RANGE,
     ROUND_UP,
     TORONTO_PREPROCESSING,
     TORONTO_RANGE,
     constant,
     normal,
+    sgd,
 )
 
 _LRN = {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4 / 5, "beta": 0.75, "groups": 2}
 _LRN_ONE = {**_LRN, "groups": 1}
 _WITHIN = {"pool_size": 5, "bias": 1.0, "alpha": 1e-3 / 25, "beta": 0.75}
-_WITHIN_3 = {"pool_size": 3, "bias": 1.0, "alpha": 5e-5 / 9, "beta": 0.75}
 _BIAS_1 = {"bias_initializer": constant(1.0)}
 
 _CONV1 = {
@@ -77,16 +75,22 @@ _REST = {
     "dense_bias_initializer": constant(1.0),
     "logits_kernel_initializer": normal(0.01),
 }
-_CIFAR10 = {
-    "filters": 32,
-    "kernel_size": 5,
-    "padding": 2,
-    "pool": "average",
-    "pool_padding": "ceil",
-    "kernel_initializer": normal(0.01),
-}
 _INPUT = {"preprocessing": TORONTO_PREPROCESSING, "value_range": TORONTO_RANGE}
 _CHM = "computerhistory/AlexNet-Source-Code, layers/"
+
+
+def _trained(lines: str, schedule: str, learning_rate: float = 0.01) -> dict[str, Any]:
+    """Return a training of 2012, of which the nets' differ in their schedules."""
+    return sgd(
+        learning_rate,
+        5e-4,
+        128,
+        f"{_CHM}layer-params-{lines}; batches: convnet.py, line 177",
+        augmentation=16 / 224,
+        also="images mirrored at random, their colors shifted along principal "
+        f"components; biases learn twice as fast and do not decay; {schedule}",
+    )
+
 
 TORONTO: dict[str, dict[str, Any]] = {
     "net145": {
@@ -107,6 +111,10 @@ TORONTO: dict[str, dict[str, Any]] = {
             "ILSVRC-2010 test, one crop: top-1 error": 39.0247,
             "ILSVRC-2010 test, one crop: top-5 error": 18.2953,
         },
+        "training": _trained(
+            "145.cfg, lines 1 to 119 and 165 to 182",
+            "the rate divided by 10 at epochs 25, 51 and 79 of 91",
+        ),
         "arguments": {"blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5), **_REST},
     },
     "net145_half": {
@@ -120,6 +128,10 @@ TORONTO: dict[str, dict[str, Any]] = {
             "ILSVRC-2010 test, ten views: top-1 error": 39.1680,
             "ILSVRC-2010 test, ten views: top-5 error": 18.2287,
         },
+        "training": _trained(
+            "145-half.cfg, lines 1 to 70 and 90 to 100",
+            "the rate divided by 10 at epochs 20 and 48 of 96",
+        ),
         "arguments": {
             "blocks": (
                 {**_CONV1, "filters": 48, "norm": _LRN_ONE},
@@ -143,6 +155,12 @@ TORONTO: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, ten views: top-1 error": 38.990,
             "ILSVRC-2012 validation, ten views: top-5 error": 16.622,
         },
+        "training": _trained(
+            "146-2012-2011.cfg, lines 1 to 135 and 181 to 195",
+            "begun with weights pre-trained on ImageNet 2011; the rate divided by 10 "
+            "at epochs 22 and 42 of 54",
+            0.001,
+        ),
         "arguments": {
             "blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5, _CONV6),
             **_REST,
@@ -159,6 +177,10 @@ TORONTO: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, ten views: top-1 error": 41.058,
             "ILSVRC-2012 validation, ten views: top-5 error": 18.510,
         },
+        "training": _trained(
+            "147.cfg, lines 1 to 119 and 165 to 174",
+            "the rate divided by 10 at epochs 23, 51 and 79 of 90",
+        ),
         "arguments": {
             "blocks": (
                 {**_CONV1, **_POOL_2},
@@ -180,6 +202,10 @@ TORONTO: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, ten views: top-1 error": 42.034,
             "ILSVRC-2012 validation, ten views: top-5 error": 19.362,
         },
+        "training": _trained(
+            "148.cfg, lines 1 to 119 and 137 to 148",
+            "the rate divided by 10 at epochs 22, 44 and 86 of 97",
+        ),
         "arguments": {
             "blocks": (
                 {**_CONV1, "norm": None},
@@ -207,6 +233,16 @@ TORONTO: dict[str, dict[str, Any]] = {
             "ILSVRC-2012 validation, ten views: top-1 accuracy": 59.58,
             "ILSVRC-2012 validation, ten views: top-5 accuracy": 81.85,
         },
+        "training": sgd(
+            0.01,
+            5e-4,
+            128,
+            "akrizhevsky/cuda-convnet2, layers/layer-params-imagenet-1gpu.cfg, lines 1 "
+            "to 71; batches: convnet.py, line 253",
+            augmentation=16 / 224,
+            also="images mirrored at random; biases learn twice as fast and do not "
+            "decay; the rate falls to a 250th in four steps",
+        ),
         "arguments": {
             "blocks": (
                 {**_CONV1, "filters": 64, "norm": _LRN_ONE},
@@ -217,40 +253,6 @@ TORONTO: dict[str, dict[str, Any]] = {
             ),
             **_REST,
             "logits_bias_initializer": constant(-7.0),
-        },
-    },
-    "cifar10_full": {
-        "description": "cuda-convnet's and Caffe's full net for CIFAR-10: LRN within "
-        "maps, pools that round up, no dense layer",
-        "source": "computerhistory/AlexNet-Source-Code, layers-cifar/layers-18pct.cfg, "
-        "lines 1 (its error) and 11 to 101; "
-        "layers-cifar/layer-params-18pct-noisylr.cfg, lines 41 to 47; the same in "
-        "BVLC/caffe, examples/cifar10/cifar10_full_train_test.prototxt, lines 36 to "
-        "203",
-        "parameters": 89_578,
-        "preprocessing": CIFAR10_PREPROCESSING,
-        "value_range": CIFAR10_RANGE,
-        "figures": {"CIFAR-10 test: error, about": 18.0},
-        "arguments": {
-            "image_shape": (32, 32, 3),
-            "num_classes": 10,
-            "blocks": (
-                {
-                    **_CIFAR10,
-                    "order": ("conv", "pool", "activation", "norm"),
-                    "pool": "max",
-                    "norm": _WITHIN_3,
-                    "kernel_initializer": normal(0.0001),
-                },
-                {
-                    **_CIFAR10,
-                    "order": ("conv", "activation", "pool", "norm"),
-                    "norm": _WITHIN_3,
-                },
-                {**_CIFAR10, "filters": 64},
-            ),
-            "dense_units": (),
-            "logits_kernel_initializer": normal(0.01),
         },
     },
 }
