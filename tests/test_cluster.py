@@ -210,7 +210,7 @@ class Counted(nets.Slow):
     def compile(self, *args, **kwargs):
         if os.path.exists("pids"):
             with open("pids", "a") as file:
-                print(os.getpid(), file=file)
+                print(os.getpid(), os.environ.get("OMP_NUM_THREADS"), file=file)
         super().compile(*args, **kwargs)
 """
 
@@ -219,20 +219,24 @@ class Counted(nets.Slow):
     "is_isolated", [pytest.param(False, marks=pytest.mark.slow), True]
 )
 def test_isolated_trials_have_processes_of_their_own(tmp_path, is_isolated):
-    """With --isolate-trials each trial has a new process, otherwise all have one."""
+    """With --isolate-trials each trial has a new process, otherwise all have one.
+
+    Each has as many threads as --cpus-per-trial says.
+    """
     (tmp_path / "nets.py").write_text(NETS)
     (tmp_path / "counted.py").write_text(COUNTED)
     (tmp_path / "pids").write_text("")
     options = ["--directory", "s", "--model", "counted:Counted", "--workers", "1"]
-    options += ["--trials", "2", "--epochs", "1"]
+    options += ["--trials", "2", "--epochs", "1", "--cpus-per-trial", "1"]
     options += ["--isolate-trials"] if is_isolated else []
     process = start(tmp_path, *options)
     status, _, errors = finish(process)
     assert (status, errors) == (0, "")
     assert statuses(tmp_path) == dict.fromkeys("01", "COMPLETED")
-    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    lines = [line.split() for line in (tmp_path / "pids").read_text().splitlines()]
     # The search's own process makes the best model.
-    assert len({*pids} - {process.pid}) == (2 if is_isolated else 1)
+    workers = {pid: threads for pid, threads in lines if int(pid) != process.pid}
+    assert list(workers.values()) == ["1"] * (2 if is_isolated else 1)
 
 
 HANGING = """

@@ -177,7 +177,7 @@ def load(
     Args:
         folder: Of the checkpoint.
         identity: What the checkpoint's must be.
-        build: Makes the network, its optimizer ready.
+        build: Makes the network.
         best: Set to the best epoch so far, unless it is None.
 
     Raises:
@@ -209,6 +209,7 @@ def load(
             best.weights = model.get_weights()
             best.epoch = int(stored["best"]["epoch"])
             best.metrics = dict(stored["best"]["metrics"])
+        model.optimizer.build(model.trainable_variables)  # Unless it is.
         with warnings.catch_warnings():
             # What Keras says if the optimizer is another.
             warnings.filterwarnings("error", message="Skipping variable loading")
