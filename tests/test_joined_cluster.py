@@ -181,7 +181,7 @@ def test_says_which_node_does_not_see_the_directory(cluster, tmp_path):
         status, output, errors = finish(process)
         assert status == 1
         assert re.fullmatch(
-            "DirectoryError: The search directory must be one that all nodes .* "
+            "NodeError: The search directory must be one that all nodes .* "
             f"received {tmp_path / 's'}, and .* does not see it. Choose a path .*\n",
             errors,
         )

@@ -504,6 +504,7 @@ def test_state_is_read_without_training(tmp_path):
     assert oracle.progress() == {
         "total": 9,
         "running": [],
+        "waiting": [],
         "ended": [],
         "has_failed": False,
         "halted": None,

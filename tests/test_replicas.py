@@ -103,7 +103,8 @@ def test_ray_gives_a_trial_two_gpus(plain, tmp_path, monkeypatch):
         assert "room for 1 worker(s), each with 1 thread(s) and 2 GPU" in output
         if devices == 0:
             assert (status, rows_of(folder)) == (1, [])
-            assert errors.startswith("WorkerError: TensorFlow must see the GPUs of a")
+            assert errors.startswith("NodeError: A node must have what a worker needs")
+            assert "WorkerError: TensorFlow must see the GPUs of a trial" in errors
             assert "received gpus_per_trial=2, and it sees 0. Install" in errors
             assert len(errors.splitlines()) == 1
         else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tuning import resources
-from tuning.resources import Share, cluster_share, local_share
+from tuning import SearchSettings, resources
+from tuning.resources import Share, check_cpus, cluster_share, local_share
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,8 @@ def machine(monkeypatch):
         (4, 1.0, 9, 4),
         (1, 0.25, 9, 4),
         (2, 0.1, 99, 20),
+        (2, 0.6, 99, 2),
+        (4, 0.4, 99, 8),
         (8, 1.0, 3, 3),
         (4, 2, 9, 2),
         (3, 2.0, 9, 1),
@@ -58,10 +60,20 @@ def test_memory_bounds_the_workers(monkeypatch):
     assert local_share(None, None, None, 99, 0) == (Share(8), 1)
 
 
+@pytest.mark.parametrize(("cpus", "workers"), [(9, None), (3, 3)])
+def test_refuses_more_cores_than_the_machine_has(cpus, workers):
+    """Workers that ask for more cores than this machine has would never all run."""
+    settings = SearchSettings(cpus_per_trial=cpus, workers=workers)
+    message = f"at most the 8 cores .* cpus_per_trial={cpus} and workers={workers}"
+    with pytest.raises(ValueError, match=message):
+        check_cpus(settings)
+    check_cpus(SearchSettings(cpus_per_trial=9, address="auto"))
+    check_cpus(SearchSettings(cpus_per_trial=4, workers=2))
+
+
 @pytest.mark.parametrize(
     ("cpus", "share", "gpus", "message"),
     [
-        (9, None, 0, "at most the 8 cores .* received cpus_per_trial=9"),
         (None, 4, 2, "at most the 2 GPUs .* received gpus_per_trial=4"),
         (None, 2, 0, "at most the 0 GPUs .* received gpus_per_trial=2"),
     ],

@@ -91,7 +91,7 @@ def _best(options: argparse.Namespace) -> int:
             "none has. Wait for one, or see `python -m tuning status`."
         )
     print(f"trial {best['trial']}: {settings.objective} {best['score']}")
-    for name, value in best["hyperparameters"].items():
+    for name, value in public(best["hyperparameters"]).items():
         print(f"  {name:24} {value}")
     if _has_model_of(store, best["hyperparameters"]):
         print(
@@ -195,7 +195,6 @@ def _parser() -> argparse.ArgumentParser:
         help="run a search, or resume the one in --directory",
         description="Run a search, or resume the one in --directory. Without "
         "options: 12 random trials on scikit-learn's handwritten digits.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     search.set_defaults(run=_search)
     _add_search_options(search)
@@ -228,7 +227,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=DEFAULTS["model"],
         metavar="MODULE:CLASS",
-        help="AlexNet or a subclass of yours",
+        help="AlexNet or a subclass of yours (default: %(default)s)",
     )
     parser.add_argument(
         "--tune",
@@ -244,6 +243,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
         default = DEFAULTS[name]
         if default is not None:
             options = {"type": type(default), **options}
+            help_text += " (default: %(default)s)"
         flag = "--" + name.replace("_", "-")
         search.add_argument(flag, default=default, help=help_text, **options)
 
@@ -288,7 +288,7 @@ def _add_search_options(search: argparse.ArgumentParser) -> None:
     add(
         "cpus_per_trial",
         "CPUs, and threads, of each worker; its part of the machine if not given, on "
-        "a cluster 1",
+        "a cluster without GPUs 1",
         type=int,
     )
     add(

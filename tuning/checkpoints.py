@@ -29,6 +29,7 @@ import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.random import seed_generator
 
+from tuning.records import check_checkpoint
 from tuning.store import read_json, write_json
 from tuning.weights import BestEpoch, save_weights, without_optimizer
 
@@ -196,6 +197,7 @@ def load(
             raise ValueError(f"its version is {stored['version']!r}")
         if stored["identity"] != identity:
             raise ValueError("it is of another training")
+        check_checkpoint(stored)
         names = [field.name for field in dataclasses.fields(TrialState)]
         state = TrialState(**{name: stored[name] for name in names})
         current = folder / f"{int(state.next_epoch) - 1}.weights.h5"

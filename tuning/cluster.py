@@ -11,12 +11,14 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from tuning.progress import Progress
 from tuning.ray_session import WorkerError, joined_ray, local_ray
-from tuning.resources import Share, cluster_share, local_share
+from tuning.resources import Share, check_cpus, cluster_share, local_share
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store import Store, write_bytes
-from tuning.worker import DirectoryError, OracleService, run_worker
+from tuning.worker import NodeError, OracleService, Run, run_worker
 
 if TYPE_CHECKING:
     from alexnet.data import ImageData
@@ -25,6 +27,8 @@ WORKER_RESTARTS = 3
 POLL_S = 0.5
 # How often a cluster is asked for its nodes.
 NODES_S = 2.0
+# How long no worker is started once one could not begin.
+PAUSE_S = 60.0
 
 
 def run_on_ray(
@@ -48,14 +52,20 @@ def run_on_ray(
         ValueError: A trial asks for more than this machine has.
         WorkerError: There is no Ray at that address, a worker ended before it had a
             trial, or the oracle cannot be started again.
-        DirectoryError: A node of the cluster does not see the search directory.
+        NodeError: A node of the cluster does not see the search directory, or lacks
+            what a worker needs.
     """
+    # Of use elsewhere, too.
     settings = dataclasses.replace(
-        settings, directory=str(Path(settings.directory or "").resolve())
+        settings,
+        directory=str(Path(settings.directory or "").resolve()),
+        data=settings.to_json()["data"],
     )
+    check_cpus(settings)
     session: contextlib.AbstractContextManager[Any]
     if settings.address is None:
-        session = local_ray(data.x_train.nbytes + data.x_val.nbytes)
+        data_bytes = data.x_train.nbytes + data.x_val.nbytes
+        session = local_ray(data_bytes, Store(settings.directory or ""))
     else:
         session = joined_ray(settings.address)
     with session as ray:
@@ -82,10 +92,10 @@ class _Workers:
         self.settings = settings
         self.progress = progress
         self.first_nodes = set(self._nodes())
-        self.blind: list[str] = []  # Nodes that do not see the search directory.
+        self.left_out: list[str] = []  # Nodes that cannot run a worker.
         self.share, self.wanted = self._plan()
-        run = uuid.uuid4().hex
-        write_bytes(Store(settings.directory or "").run_file, run.encode())
+        run = Run(uuid.uuid4().hex, keras.backend.backend())
+        write_bytes(Store(settings.directory or "").run_file, run.name.encode())
         # Beside this process, without which there is no search, and the directory.
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
@@ -110,11 +120,12 @@ class _Workers:
         self.ended_before = len(self._now()["ended"])
         self.has_more = True
         self.asked = time.monotonic()
+        self.pause_until = 0.0
 
     def run(self) -> dict[str, Any]:
         """Run all trials; return what the oracle's progress is at the end."""
         report = self.service.progress.remote()
-        while self.has_more or (self.running and self._now()["running"]):
+        while self.has_more or not self._is_over():
             if self.has_more:
                 self._fill()
             done, _ = self.ray.wait([*self.running, report], timeout=POLL_S)
@@ -127,6 +138,15 @@ class _Workers:
         last = self._now()
         self.progress.update(last)
         return last
+
+    def _is_over(self) -> bool:
+        """Tell whether all trials have ended, once a worker was told that all began.
+
+        Another may have lost its trial since then.
+        """
+        now = self._now()
+        self.has_more = bool(now["waiting"])
+        return not (now["waiting"] or now["running"])
 
     def _plan(self) -> tuple[Share, int]:
         """Return a worker's share, and how many workers there are to be now."""
@@ -177,17 +197,19 @@ class _Workers:
             places = sum(
                 self.share.fits(resources)
                 for node, resources in self._nodes().items()
-                if node not in self.blind
+                if node not in self.left_out
             )
             self.wanted = self._wanted(places)
+        if self.running and time.monotonic() < self.pause_until:
+            return
         names = (f"worker-{number}" for number in itertools.count())
         while len(self.running) < self.wanted:
             self._start(next(n for n in names if n not in self.running.values()))
 
     def _start(self, name: str) -> None:
         options = self.share.options()
-        if self.blind:
-            others = f"!in({','.join(self.blind)})"
+        if self.left_out:
+            others = f"!in({','.join(self.left_out)})"
             options["label_selector"] = {"ray.io/node-id": others}
         # Not again by Ray: a worker is started again per trial, not in all.
         task = self.task.options(max_retries=0, **options)
@@ -205,11 +227,9 @@ class _Workers:
             self.has_more = True
         except errors.RayError as error:
             cause = getattr(error, "cause", None)
-            if isinstance(cause, DirectoryError):
+            if isinstance(cause, NodeError):
                 self._leave_out(cause)
                 return
-            if isinstance(cause, WorkerError):
-                raise cause from error
             at = name, self._call("trial_of", name)
             self.deaths[at] += 1
             self.has_more = True
@@ -218,21 +238,25 @@ class _Workers:
                 self._start(name)
                 return
             had_one = self._call("abandon", name, str(error))
-            ended = len(self._now()["ended"])
+            now = self._now()
             # A worker that ends because its trial hangs has none any more.
-            if not had_one and ended == self.ended_before:
-                raise WorkerError(
-                    f"A worker ended before it had a trial: {error}"
-                ) from error
-            self.ended_before = ended
-            self._start(name)
+            if had_one or len(now["ended"]) > self.ended_before:
+                self.ended_before = len(now["ended"])
+                self._start(name)
+                return
+            message = f"A worker ended before it had a trial: {error}"
+            if not now["running"]:
+                raise WorkerError(message) from error
+            # The others go on; this one's node may be at fault, or short of memory.
+            self.progress.line(message)
+            self.pause_until = time.monotonic() + PAUSE_S
 
-    def _leave_out(self, error: DirectoryError) -> None:
-        """Go on without a node that came late and does not see the directory."""
+    def _leave_out(self, error: NodeError) -> None:
+        """Go on without a node that came late and cannot run a worker."""
         if error.node in self.first_nodes:
             raise error
-        if error.node not in self.blind:
-            self.blind.append(error.node)
+        if error.node not in self.left_out:
+            self.left_out.append(error.node)
             self.progress.line(f"A node that joined is left out. {error}")
         self.has_more = True
 

@@ -57,6 +57,9 @@ class DurableOracle(Draws):
 
     def create_trial(self, tuner_id: str) -> Any:
         has_failed = self.has_failed() and tuner_id not in self.ongoing_trials
+        if has_failed and self.ongoing_trials and self.halted is None:
+            # One that runs may yet succeed.
+            return trial_module.Trial(self.get_space(), None, Status.IDLE)
         if self.halted is None and not has_failed:
             with self.halting():
                 trial = super().create_trial(tuner_id)
@@ -253,6 +256,7 @@ class DurableOracle(Draws):
         return {
             "total": self.max_trials,
             "running": sorted(running, key=int),
+            "waiting": list(self._retry_queue),
             "ended": self._ended(),
             "has_failed": self.has_failed(),
             "halted": self.halted,

@@ -50,14 +50,18 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
             room -= current.places - len(current.entries)
             if len(current.entries) < current.allowed:
                 if current.number == 0:
-                    return self._first(trial_id, current.bracket)
+                    response = self._first(trial_id, current.bracket)
+                    if response["status"] == Status.RUNNING:
+                        return response
+                    current.bracket["is_full"] = True  # The space has no more points.
+                    return self.populate_space(trial_id)
                 if (parent := self._to_promote(before, current)) is not None:
                     return self._promote(trial_id, parent, current)
             before = current
-        if room > 0:
+        if room > 0 and not any("is_full" in bracket for bracket in self._brackets):
             self._increment_bracket_num()
             self._start_new_bracket()
-            return self._first(trial_id, self._brackets[-1])
+            return self.populate_space(trial_id)
         return {"status": Status.IDLE if self.ongoing_trials else Status.STOPPED}
 
     def _rounds(self) -> Iterator[Round]:
@@ -68,6 +72,8 @@ class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
         position = len(self.trials) - sum(map(len, rounds))
         for bracket in self._brackets:
             places = self._get_size(bracket["bracket_num"], 0)
+            if "is_full" in bracket:
+                places = len(bracket["rounds"][0])
             for number, entries in enumerate(bracket["rounds"]):
                 places = min(places, self._get_size(bracket["bracket_num"], number))
                 allowed = max(0, min(places, self.max_trials - position))

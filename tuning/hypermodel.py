@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ class HyperAlexNet(keras_tuner.HyperModel):
         self.model = model
         self.rescale = rescale
         self.horizontal_flip = horizontal_flip
-        self._costs: dict[str, tuple[Any, Cost]] = {}
+        self._costs: dict[str, Cost] = {}
 
     def declare_hyperparameters(self, hp: Any) -> None:
         """Register the whole space, without building a network."""
@@ -132,14 +133,15 @@ class HyperAlexNet(keras_tuner.HyperModel):
         The first network is built all the same: a class that cannot be fails at once.
         """
         arguments = self.model.search_space(hp, self.image_shape)["model"]
-        key = repr(arguments)
+        try:
+            key = json.dumps(arguments)
+        except TypeError:  # Of objects, two of which may look the same.
+            return self._measured(hp)
         if key in self._costs:  # Another point with the same network.
-            return self._costs[key][1]
+            return self._costs[key]
         predicted = self._predicted(arguments) if self._costs else None
         cost = self._measured(hp) if predicted is None else Cost(*predicted)
-        # Beside its arguments: while they live, no other object has their address,
-        # which may be part of the text.
-        self._costs[key] = arguments, cost
+        self._costs[key] = cost
         return cost
 
     def _predicted(self, arguments: dict[str, Any]) -> tuple[int, int] | None:

@@ -18,11 +18,19 @@ import psutil
 
 from tuning.ray_token import private_token
 from tuning.resources import num_cores
+from tuning.store import Store, write_bytes
 
 # Ray wants 75 MB at least.
 SPARE_STORE_BYTES = 200_000_000
 STOP_S = 2.0
 CONNECT_S = 10.0
+_LOCAL = {
+    # Without this, Ray on Linux listens on all of the machine's addresses.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Keep Ray from hiding a GPU from tasks that hold none, and from saying so.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 # Of any Ray that a search uses.
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
@@ -32,38 +40,61 @@ class WorkerError(RuntimeError):
 
 
 @contextlib.contextmanager
-def local_ray(data_bytes: int = 0) -> Iterator[Any]:
+def local_ray(data_bytes: int = 0, store: Store | None = None) -> Iterator[Any]:
     """Start Ray on the loopback address; stop it and remove its files at the end.
 
     It takes only those who have its token, made for this search.
 
     Args:
         data_bytes: What its store has to hold at least.
+        store: The search directory, which notes where Ray's files are: the next run
+            removes them if this one is killed.
 
     Raises:
         WorkerError: Ray cannot start, or raised an error in the meantime.
     """
-    # Without this, Ray on Linux listens on all of the machine's addresses.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Keep Ray from hiding a GPU from tasks that hold none, and from saying so.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
+    with _variables(_LOCAL):
+        import ray
 
-    # Ray's sockets need a short path.
-    folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
+        if ray.is_initialized():
+            raise WorkerError(
+                "A search starts a Ray of its own; received a process that has joined "
+                "one already. Call ray.shutdown() first, or set address or workers=0."
+            )
+        before = set(psutil.Process().children(recursive=True))
+        # Ray's sockets need a short path.
+        folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
+        if store is not None:
+            write_bytes(store.ray_file, folder.encode())
+        try:
+            with private_token(Path(folder, "token")):
+                try:
+                    _start_ray(ray, 2 * data_bytes + SPARE_STORE_BYTES, folder)
+                    yield ray
+                except ray.exceptions.RayError as error:
+                    raise WorkerError(f"The search could not go on: {error}") from error
+                finally:
+                    # A second Ctrl-C.
+                    with _own_handler(signal.SIGINT, signal.SIG_IGN):
+                        _stop_ray(ray, before)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if store is not None:
+                store.ray_file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables; put back at the end what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        with private_token(Path(folder, "token")):
-            try:
-                _start_ray(ray, 2 * data_bytes + SPARE_STORE_BYTES, folder)
-                yield ray
-            except ray.exceptions.RayError as error:
-                raise WorkerError(f"The search could not go on: {error}") from error
-            finally:
-                with _own_handler(signal.SIGINT, signal.SIG_IGN):  # A second Ctrl-C.
-                    _stop_ray(ray)
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _start_ray(ray: Any, store_bytes: int, folder: str) -> None:
@@ -155,9 +186,14 @@ def _own_handler(number: signal.Signals, meanwhile: Any = None) -> Iterator[None
         signal.signal(number, handler)
 
 
-def _stop_ray(ray: Any) -> None:
-    """Stop Ray and see to it that none of its processes is left."""
-    started = psutil.Process().children(recursive=True)
+def _stop_ray(ray: Any, before: set[psutil.Process]) -> None:
+    """Stop Ray and see to it that none of its processes is left.
+
+    Args:
+        ray: The module.
+        before: The processes below this one that are not Ray's.
+    """
+    started = set(psutil.Process().children(recursive=True)) - before
     ray.shutdown()
     _, alive = psutil.wait_procs(started, timeout=STOP_S)
     for process in alive:

@@ -68,6 +68,22 @@ def check_record(value: Any) -> dict[str, Any]:
     return record
 
 
+def check_checkpoint(value: Any) -> dict[str, Any]:
+    """Check the content of a checkpoint's state.json: how far a trial has come."""
+    state = _table(value, "epochs", "next_epoch", "batch_size", "seconds", "best")
+    check_record(state)
+    _demand(all(map(_is_count, state["epochs"])), "epochs")
+    _demand(_is_count(state["next_epoch"]), "next_epoch")
+    batch_size = state["batch_size"]
+    _demand(batch_size is None or (_is_count(batch_size) and batch_size), "batch_size")
+    lengths = {len(values) for values in state["history"].values()}
+    _demand(lengths <= {len(state["epochs"])}, "history")
+    best = _table(state["best"], "epoch", "metrics")
+    _demand(_is_count(best["epoch"]), "best epoch")
+    _demand(all(map(is_number, _table(best["metrics"]).values())), "best metrics")
+    return state
+
+
 def check_state(value: Any) -> dict[str, Any]:
     """Check an oracle.json, the state of the oracle."""
     state = _table(value, "settings", "run", "seed_state", "ongoing_trials", "ended")

@@ -8,8 +8,11 @@ from typing import Any
 
 import psutil
 
+from tuning.settings import SearchSettings
+
 # What a process that trains a small network takes, with room to spare.
 WORKER_MEMORY_BYTES = 1_500_000_000
+EPSILON = 1e-9  # Ten times a tenth is a little less than one.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +45,44 @@ class Share:
         Args:
             machine: Amounts by Ray's names: "CPU", "GPU", "memory".
         """
-        needs = (("CPU", self.cpus), ("GPU", self.gpus), ("memory", self.memory))
-        # Ten times a tenth is a little less than one.
-        return min(
-            int(machine.get(name, 0) / amount + 1e-9)
+        needs = (("CPU", self.cpus), ("memory", self.memory))
+        places = [
+            int(machine.get(name, 0) / amount + EPSILON)
             for name, amount in needs
             if amount
-        )
+        ]
+        if self.gpus:
+            places.append(shares_of(machine.get("GPU", 0), self.gpus))
+        return min(places)
 
     def __str__(self) -> str:
         gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
         return f"{self.threads} thread(s){gpus}"
+
+
+def shares_of(gpus: float, share: float) -> int:
+    """Return how many workers GPUs can hold; a part of one is of one GPU."""
+    if share <= 1:
+        return int(gpus) * int(1 / share + EPSILON)
+    return int(gpus / share + EPSILON)
+
+
+def check_cpus(settings: SearchSettings) -> None:
+    """Check that this machine, if it is to run the trials, has the cores for them.
+
+    Raises:
+        ValueError: It has not.
+    """
+    cpus, cores = settings.cpus_per_trial, num_cores()
+    if settings.address is not None or cpus is None:
+        return
+    needed = cpus * (settings.workers or 1)
+    if needed > cores:
+        raise ValueError(
+            f"cpus_per_trial, times workers, must be at most the {cores} cores that "
+            f"this process may use; received cpus_per_trial={cpus} and "
+            f"workers={settings.workers}. Lower one of them."
+        )
 
 
 def local_share(
@@ -75,11 +105,6 @@ def local_share(
         ValueError: A trial asks for more than the machine has.
     """
     cores = num_cores()
-    if cpus_per_trial is not None and cpus_per_trial > cores:
-        raise ValueError(
-            f"cpus_per_trial must be at most the {cores} cores that this process may "
-            f"use; received cpus_per_trial={cpus_per_trial}. Lower it."
-        )
     if (gpus_per_trial or 0) > max(gpus, 1):  # Without any, trials run on CPUs.
         raise ValueError(
             f"gpus_per_trial must be at most the {gpus:g} GPUs of this machine; "
@@ -88,7 +113,7 @@ def local_share(
     share_of_gpu = (gpus_per_trial or 1.0) if gpus else 0.0
     if workers is None:
         if gpus:
-            workers = int(gpus / share_of_gpu + 1e-9)
+            workers = shares_of(gpus, share_of_gpu)
         else:
             workers = min(cores, free_memory() // WORKER_MEMORY_BYTES)
         if cpus_per_trial is not None:

@@ -112,6 +112,7 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
     settings = without_tried(settings, stored, hypermodel, store, tell)
     oracle = make_oracle(settings, hypermodel, store, tell)
     mend_results(oracle, tell)
+    store.is_new = stored is None
     if not store.settings_file.exists() or is_more(settings, stored):
         write_json(store.settings_file, settings.to_json())
     print(
@@ -200,6 +201,12 @@ def _finish(
             f"Every trial failed ({len(failed)} of {settings.total_trials} were run); "
             f"the first with:\n{shown}\nMend that and run the same command again. Each "
             f"trial's traceback is in {store.root}/trial_*/error.txt."
+        )
+    unfinished = [row["trial"] for row in rows if row["status"] == "RUNNING"]
+    if unfinished:
+        raise SearchError(
+            "A search ends when all of its trials have; received trials "
+            f"{', '.join(unfinished)}, which have not. Run the same command again."
         )
     if len(rows) < settings.total_trials:
         print(

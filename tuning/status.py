@@ -46,6 +46,8 @@ def status(settings: SearchSettings, store: Store, most: int = 10) -> str:
         )
     for row in rows:
         if row["status"] == "FAILED":
-            error = store.error_file(row["trial"]).read_text().strip()
-            lines += ["", f"trial {row['trial']} failed:", error.splitlines()[-1]]
+            file = store.error_file(row["trial"])
+            error = file.read_text().strip() if file.exists() else ""
+            last = error.splitlines()[-1] if error else "its traceback is gone"
+            lines += ["", f"trial {row['trial']} failed:", last]
     return "\n".join(lines)

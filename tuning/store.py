@@ -21,6 +21,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -35,9 +36,11 @@ from tuning.records import is_trial_id
 MAX_JSON_BYTES = 64 * 2**20
 SPARE_BYTES = 2**18
 LEAVE_S = 60.0
+RAY_FOLDER = re.compile("/tmp/alexnet-[a-z0-9_]+")
 POLL_S = 0.1
 # What a directory that takes no more answers to a write.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+os.umask(UMASK := os.umask(0o077))  # There is no other way to ask for it.
 PART = ".part-"  # In the names of files that are being written.
 
 
@@ -50,13 +53,18 @@ class Store:
 
     Args:
         root: The directory; made by `create`.
+
+    Attributes:
+        is_new: Whether this process began the search in it.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).absolute()
+        self.is_new = False
         self.lock_file = self.root / ".lock"
         self.members_file = self.root / ".members"
         self.run_file = self.root / ".run"
+        self.ray_file = self.root / ".ray"
         self.settings_file = self.root / "search.json"
         self.oracle_file = self.root / "oracle.json"
         self.results_file = self.root / "results.csv"
@@ -124,14 +132,17 @@ class Store:
             ) from error
 
     def discard_if_unused(self) -> None:
-        """Remove the directory again if no search has begun in it."""
-        if self.settings_file.exists():
+        """Remove the directory again if no trial has begun in it."""
+        began = [self.settings_file, self.oracle_file, self.results_file]
+        if self.trial_ids() or (self.settings_file.exists() and not self.is_new):
             return
         for file in (
             self.lock_file,
             self.members_file,
             self.run_file,
+            self.ray_file,
             self.native_log_file,
+            *(began if self.is_new else ()),
         ):
             file.unlink(missing_ok=True)
         with suppress(OSError):  # It holds other files, or never came to be.
@@ -147,7 +158,7 @@ class Store:
         with self.lock_file.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise StoreError(
                     "A directory can hold one search at a time; received "
                     f"{self.root}, where another is running. Wait for it or choose "
@@ -177,7 +188,7 @@ class Store:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
-                except OSError as error:
+                except BlockingIOError as error:
                     if time.monotonic() > end:
                         raise StoreError(
                             "The processes of a search end with it; received "
@@ -189,6 +200,16 @@ class Store:
             for folder in (self.root, *self.root.glob("trial_*")):
                 for part in folder.glob(f".*{PART}*"):
                     part.unlink(missing_ok=True)
+            self._remove_ray_files()
+
+    def _remove_ray_files(self) -> None:
+        """Remove the files of the Ray of a run that was killed."""
+        with suppress(OSError):
+            folder = Path(self.ray_file.read_text())
+            is_ours = RAY_FOLDER.fullmatch(str(folder)) and not folder.is_symlink()
+            if is_ours and folder.stat().st_uid == os.getuid():
+                shutil.rmtree(folder, ignore_errors=True)
+        self.ray_file.unlink(missing_ok=True)
 
 
 def disk_error(text: str) -> str | None:
@@ -206,7 +227,7 @@ def write_bytes(file: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
+        Path(name).chmod(0o666 & ~UMASK)
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)

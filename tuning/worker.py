@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tuning.ray_session import WorkerError
 from tuning.resources import Share, hide_gpus, set_threads, share_gpus
@@ -18,8 +18,8 @@ VISIBLE_S = 10.0
 POLL_S = 0.2
 
 
-class DirectoryError(WorkerError):
-    """A node of the cluster does not see the search directory.
+class NodeError(WorkerError):
+    """A node cannot run a worker: it lacks the search directory, or a package.
 
     Attributes:
         node: Ray's id of it.
@@ -33,13 +33,26 @@ class DirectoryError(WorkerError):
         return self.args[0]
 
 
+class Run(NamedTuple):
+    """A run of a search, from its start to its end or interruption.
+
+    Attributes:
+        name: Of this run alone; its directory holds it.
+        backend: Keras' backend in the process that runs it.
+    """
+
+    name: str
+    backend: str
+
+
 class OracleService:
     """The oracle of a search, as a Ray actor.
 
     Ray starts it again if it dies; it goes on from the directory's state.
     """
 
-    def __init__(self, settings: SearchSettings, facts: DataFacts, run: str) -> None:
+    def __init__(self, settings: SearchSettings, facts: DataFacts, run: Run) -> None:
+        os.environ["KERAS_BACKEND"] = run.backend
         hide_gpus()  # It only measures networks.
         set_threads(1)
         from tuning.hypermodel import make_hypermodel
@@ -51,7 +64,7 @@ class OracleService:
         self.membership = contextlib.ExitStack()  # Until this process ends.
         self.membership.enter_context(store.joined())
         self.oracle = make_oracle(settings, hypermodel, store, self.messages.append)
-        self.oracle.begin(run)
+        self.oracle.begin(run.name)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the oracle."""
@@ -69,7 +82,7 @@ class OracleService:
 def run_worker(
     settings: SearchSettings,
     facts: DataFacts,
-    run: str,
+    run: Run,
     name: str,
     share: Share,
     service: Any,
@@ -82,7 +95,7 @@ def run_worker(
     Args:
         settings: Of the search.
         facts: Of the images.
-        run: Name of this run of the search, which its directory holds.
+        run: This run of the search.
         name: Of the worker. A task that Ray runs again has its name again, and
             with it the trial that it was at.
         share: What the worker holds of its machine.
@@ -95,23 +108,32 @@ def run_worker(
         Whether there may be more trials.
 
     Raises:
-        DirectoryError: This machine does not see the search directory.
-        WorkerError: A trial needs several GPUs and TensorFlow does not see them.
+        NodeError: This machine does not see the search directory, cannot import what
+            a worker needs, or has not the GPUs that Ray takes it to have.
     """
+    os.environ["KERAS_BACKEND"] = run.backend
     set_threads(share.threads)
     share_gpus()
     store = Store(settings.directory or "")
     import ray
 
-    check_directory(store, run, ray.get_runtime_context().get_node_id())
+    node = ray.get_runtime_context().get_node_id()
+    check_directory(store, run.name, node)
+    try:
+        from tuning.hypermodel import make_hypermodel
+        from tuning.remote import RemoteOracle
+        from tuning.replicas import missing_gpus, strategy_for
+        from tuning.tuner import TrialTuner
 
-    from tuning.hypermodel import make_hypermodel
-    from tuning.remote import RemoteOracle
-    from tuning.replicas import missing_gpus, strategy_for
-    from tuning.tuner import TrialTuner
-
-    hypermodel = make_hypermodel(settings, facts)
-    strategy = strategy_for(share.gpus)
+        hypermodel = make_hypermodel(settings, facts)
+        strategy = strategy_for(share.gpus)
+    except Exception as error:  # Whatever a package, or the user's module, raises.
+        raise NodeError(
+            "A node must have what a worker needs: the same packages as the others, "
+            f"and the module of --model; on {os.uname().nodename} a worker received "
+            f"{type(error).__name__}: {error}",
+            node,
+        ) from error
     if share.gpus and (message := missing_gpus()):
         ray.get(service.tell.remote(message))
 
@@ -146,14 +168,14 @@ def check_directory(
         timeout_s: Within which what is written there is seen here.
 
     Raises:
-        DirectoryError: It does not; says which machine.
+        NodeError: It does not; says which machine.
     """
     end = time.monotonic() + timeout_s
     while (found := _content(store.run_file)) != run:
         if time.monotonic() > end:
             host = os.uname().nodename
             seen = "does not see it" if found is None else "sees another one there"
-            raise DirectoryError(
+            raise NodeError(
                 "The search directory must be one that all nodes of the cluster see "
                 f"under the same path; received {store.root}, and {host} {seen}. "
                 "Choose a path on a shared file system with --directory.",
