@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -90,12 +91,15 @@ def test_a_killed_search_goes_on(folder, kill):
         done = [t for t, status in statuses(folder).items() if status == "COMPLETED"]
         records = [Store(folder / "s").record_file(t) for t in done]
         before = [file.stat().st_mtime_ns for file in records]
+        ray_folder = Path(Store(folder / "s").ray_file.read_text())
+        assert (ray_folder / "token").exists()
         kill(process)
         status, output, errors = finish(start(folder, *command))
     finally:
         abandon(process)
     assert (status, errors) == (0, "")
     assert [file.stat().st_mtime_ns for file in records] == before
+    assert not ray_folder.exists()
     check_complete(folder, 4)
     for trial in done:
         assert f"\ntrial {trial} " not in output

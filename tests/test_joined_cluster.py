@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 from ray_cluster import LOOPBACK, NODE, cluster_of_one
-from search_process import NETS, finish, rows_of, start, statuses, wait_for
+from search_process import NETS, ROOT, finish, rows_of, start, statuses, wait_for
 
 from tuning.ray_token import read_again
 from tuning.store import Store
@@ -125,6 +125,26 @@ def test_nodes_leave_and_join(token, cluster, tmp_path):
         time.sleep(0.1)
 
 
+def test_a_node_lost_at_the_end_costs_no_trial(cluster, tmp_path):
+    """A trial whose node is lost when all others have ended is run elsewhere."""
+    node = cluster.add_node(**NODE)
+    process = start(
+        *(tmp_path, *OPTIONS, "--trials", 2, "--address", cluster.address), **LOOPBACK
+    )
+    try:
+        wait_for(lambda: workers_of(node) and len(begun(tmp_path)) == 2, process)
+        # The search hears of both at once: that a node is gone, and that all began.
+        process.send_signal(signal.SIGSTOP)
+        cluster.remove_node(node, allow_graceful=False)
+        wait_for(lambda: "COMPLETED" in statuses(tmp_path).values(), process)
+        time.sleep(2)
+        process.send_signal(signal.SIGCONT)
+    finally:
+        status, _, errors = finish(process)
+    assert (status, errors) == (0, "")
+    assert statuses(tmp_path) == {"0": "COMPLETED", "1": "COMPLETED"}
+
+
 def test_ctrl_c_leaves_a_cluster_as_it_was(cluster, tmp_path):
     """Ctrl-C ends a search's processes on the cluster, and nothing else there."""
     process = start(tmp_path, *OPTIONS, "--address", cluster.address, **LOOPBACK)
@@ -152,19 +172,41 @@ def test_says_that_there_is_no_cluster(tmp_path, address):
     assert "address must be that of a running Ray cluster" in errors
     assert f"received address='{address}'" in errors
     assert len(errors.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
     assert time.monotonic() - begin < 60  # Ray itself would try for minutes.
 
 
-def test_says_which_node_does_not_see_the_directory(cluster, tmp_path):
-    """A search needs nodes that see its directory; it leaves out those that join."""
-    (tmp_path / "s").mkdir()
-    options = [*OPTIONS, "--address", cluster.address]
-    process = start(tmp_path, *options, "--trials", 4, **LOOPBACK)
+@pytest.mark.parametrize(
+    ("hidden", "reason"),
+    [
+        ("s", "The search directory must be one that all nodes .* does not see it."),
+        ("models", "A node must have what a worker needs.* No module named 'hidden'"),
+    ],
+)
+def test_says_which_node_cannot_run_a_worker(cluster, tmp_path, hidden, reason):
+    """A search needs nodes that see its directory and have its model's module.
+
+    It leaves out those that join without.
+    """
+    for name in ("s", "models"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "models" / "hidden.py").write_text(NETS)
+    options = ["--directory", "s", "--model", "hidden:Slow", "--epochs", 2]
+    options += ["--address", cluster.address]
+    path = f"{ROOT}:{tmp_path / 'models'}"
+    variables = {**LOOPBACK, "PYTHONPATH": path}
+    process = start(tmp_path, *options, "--trials", 4, **variables)
     wait_for(lambda: "RUNNING" in statuses(tmp_path).values(), process)
     blind = subprocess.Popen(
         [
             *("unshare", "--mount", *(["--map-root-user"] if os.getuid() else [])),
-            *(sys.executable, "-c", BLIND_NODE, cluster.address, str(tmp_path / "s")),
+            *(
+                sys.executable,
+                "-c",
+                BLIND_NODE,
+                cluster.address,
+                str(tmp_path / hidden),
+            ),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -174,17 +216,17 @@ def test_says_which_node_does_not_see_the_directory(cluster, tmp_path):
         assert blind.stdout.readline() == "begun\n"
         status, output, errors = finish(process)
         assert (status, errors) == (0, "")
-        assert len(re.findall("^A node that joined is left out", output, re.M)) == 1
+        left_out = re.findall(
+            f"^A node that joined is left out. {reason}", output, re.MULTILINE
+        )
+        assert len(left_out) == 1
         assert {row["status"] for row in rows_of(tmp_path)} == {"COMPLETED"}
         before = (tmp_path / "s" / "results.csv").read_bytes()
-        process = start(tmp_path, *options, "--trials", 6, **LOOPBACK)
+        process = start(tmp_path, *options, "--trials", 6, **variables)
         status, output, errors = finish(process)
         assert status == 1
-        assert re.fullmatch(
-            "NodeError: The search directory must be one that all nodes .* "
-            f"received {tmp_path / 's'}, and .* does not see it. Choose a path .*\n",
-            errors,
-        )
+        assert re.match(f"NodeError: {reason}", errors)
+        assert len(errors.splitlines()) == 1
         assert (tmp_path / "s" / "results.csv").read_bytes()[:99] == before[:99]
     finally:
         finish(process)

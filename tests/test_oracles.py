@@ -475,6 +475,18 @@ def test_hyperband_promotes_the_best(tmp_path):
     assert {values["tuner/epochs"] for values in begun.values()} == {1, 3, 9}
 
 
+def test_hyperband_promotes_in_a_space_that_is_used_up(tmp_path):
+    """Where there are fewer points than places, the best of them go on all the same."""
+    oracle = new_oracle(
+        tmp_path, "hyperband", trials=20, epochs=9, tune=("batch_size",)
+    )
+    begun = drive(oracle)
+    epochs = [values["tuner/epochs"] for _, values in begun]
+    assert epochs == [1, 1, 1, 1, 3, 3, 3, 9]
+    sizes = [values["batch_size"] for _, values in begun]
+    assert sorted(sizes[:4]) == [16, 32, 64, 128]
+
+
 def test_bayesian_learns_from_scores(tmp_path):
     """Bayesian search goes where the scores are: the same seed, other trials."""
 

@@ -52,8 +52,10 @@ def test_only_the_token_opens_ray(monkeypatch, own):
     Twice in one process, whose own token is there again at the end.
     """
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
     if own is not None:
         monkeypatch.setenv("RAY_AUTH_TOKEN", own)
+    own_process = subprocess.Popen(["sleep", "600"])
     with local_ray() as ray:
         address = ray.get_runtime_context().gcs_address
         file = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
@@ -70,6 +72,10 @@ def test_only_the_token_opens_ray(monkeypatch, own):
         assert join(address, **right)[0] == "joined"
         assert ray.get(ray.remote(lambda: os.getpid()).remote()) != os.getpid()
     assert not file.exists()
+    assert own_process.poll() is None  # What is not Ray's runs on.
+    own_process.kill()
+    own_process.wait()
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
     assert os.environ.get("RAY_AUTH_TOKEN") == own
     assert "RAY_AUTH_MODE" not in os.environ
     assert "RAY_AUTH_TOKEN_PATH" not in os.environ

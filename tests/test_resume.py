@@ -22,6 +22,7 @@ from alexnet.data import ImageData, load_images
 from tuning import HyperAlexNet, SearchSettings, checkpoints
 from tuning.checkpoints import CheckpointError, TrialState, load
 from tuning.oracles import make_oracle
+from tuning.records import check_checkpoint
 from tuning.resume import begin
 from tuning.store import Store, read_json
 from tuning.tuner import TrialTuner
@@ -205,6 +206,26 @@ def flip(file):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", -5),
+        ("epochs", ["1", "2"]),
+        ("history", {"loss": ["low", "lower"]}),
+        ("history", {"loss": [0.5]}),
+        ("next_epoch", -1),
+        ("seconds", "long"),
+        ("best", {"epoch": 0, "metrics": {"val_accuracy": "high"}}),
+    ],
+)
+def test_a_checkpoint_that_holds_nonsense_does_not_count(cut, name, value):
+    """What a checkpoint holds is checked, though its digest be right."""
+    content = read_json(Store(cut).checkpoint_folder("0") / "state.json")["content"]
+    check_checkpoint(content)
+    with pytest.raises((ValueError, TypeError), match="unexpected content"):
+        check_checkpoint({**content, name: value})
 
 
 @pytest.mark.parametrize("change", [cut_off, flip, Path.unlink])

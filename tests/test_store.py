@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -233,3 +236,31 @@ def test_layout_is_documented():
         if line.strip()
     }
     assert {str(file.relative_to("/search")) for file in files} <= listed
+
+
+def test_files_of_a_ray_that_was_killed_are_removed(tmp_path):
+    """The next run removes the folder that the last one noted, and no other."""
+    store = Store(tmp_path / "s")
+    store.create()
+    ours = Path(tempfile.mkdtemp(prefix="alexnet-", dir="/tmp"))
+    others = tmp_path / "alexnet-other"
+    others.mkdir()
+    for folder in (ours, others):
+        store.ray_file.write_text(str(folder))
+        store.wait_until_left()
+        assert not store.ray_file.exists()
+    assert (ours.exists(), others.exists()) == (False, True)
+
+
+def test_files_have_the_permissions_that_people_chose(tmp_path):
+    """What is written is as open as the umask of the process lets it be."""
+    script = "import pathlib, tuning.store as s; s.write_bytes(pathlib.Path('f'), b'')"
+    for umask, mode in ((0o077, 0o600), (0o022, 0o644)):
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(Path(__file__).parents[1])},
+            umask=umask,
+            check=True,
+        )
+        assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode

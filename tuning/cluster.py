@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -94,7 +95,7 @@ class _Workers:
         self.first_nodes = set(self._nodes())
         self.left_out: list[str] = []  # Nodes that cannot run a worker.
         self.share, self.wanted = self._plan()
-        run = Run(uuid.uuid4().hex, keras.backend.backend())
+        run = Run(uuid.uuid4().hex, keras.backend.backend(), tuple(sys.path))
         write_bytes(Store(settings.directory or "").run_file, run.name.encode())
         # Beside this process, without which there is no search, and the directory.
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(

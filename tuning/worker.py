@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,10 +40,17 @@ class Run(NamedTuple):
     Attributes:
         name: Of this run alone; its directory holds it.
         backend: Keras' backend in the process that runs it.
+        path: Where that process looks for modules.
     """
 
     name: str
     backend: str
+    path: tuple[str, ...]
+
+    def enter(self) -> None:
+        """Give this process what Ray does not; before Keras is imported."""
+        os.environ["KERAS_BACKEND"] = self.backend
+        sys.path += [folder for folder in self.path if folder not in sys.path]
 
 
 class OracleService:
@@ -52,7 +60,7 @@ class OracleService:
     """
 
     def __init__(self, settings: SearchSettings, facts: DataFacts, run: Run) -> None:
-        os.environ["KERAS_BACKEND"] = run.backend
+        run.enter()
         hide_gpus()  # It only measures networks.
         set_threads(1)
         from tuning.hypermodel import make_hypermodel
@@ -111,7 +119,7 @@ def run_worker(
         NodeError: This machine does not see the search directory, cannot import what
             a worker needs, or has not the GPUs that Ray takes it to have.
     """
-    os.environ["KERAS_BACKEND"] = run.backend
+    run.enter()
     set_threads(share.threads)
     share_gpus()
     store = Store(settings.directory or "")
