@@ -39,7 +39,7 @@ def changes(
         point: What `search_space` returns.
         image_shape: (height, width, channels) of the images.
     """
-    published, here = row["arguments"], {"image_shape": image_shape, **point["model"]}
+    published, here = row["arguments"], point["model"]
     found = itertools.chain(
         _differs("input", "", *(f"{side(a)} pixels a side" for a in (published, here))),
         _of_pixels(row.get("value_range")),
@@ -181,7 +181,7 @@ def _of_training(published: dict[str, Any] | None, here: dict[str, Any]) -> _Fou
     for name in _TRAINING:
         if name in published:
             yield from _differs(name, "", published[name], here.get(name))
-    if "weight_decay" in published and here["optimizer"] == published["optimizer"]:
+    if "weight_decay" in published and here["optimizer"] == published.get("optimizer"):
         decay, same = here.get("weight_decay", 0.0), decoupled(published)
         how = "is less" if decay < same else "is more"
         how = "comes to the same" if math.isclose(decay, same) else how

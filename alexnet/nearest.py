@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, NamedTuple
 
 from alexnet import checks
 from alexnet.changes import blocks_of, changes, decoupled, lrn_of, side
+from alexnet.stack import check_blocks
 
 # Of a training, what is another thing with another optimizer.
 _OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
@@ -51,17 +53,33 @@ def nearest_point(
         from alexnet.model import AlexNet as model
     if preset not in model.presets:
         raise ValueError(checks.unknown("preset", preset, model.presets))
-    row = model.presets[preset]
+    row = dict(model.presets[preset])
+    row["arguments"] = _completed(model, row["arguments"])
     training = row.get("training", {})
     wanted = {**_of_network(row["arguments"]), **_of_training(training)}
     values = _choose(hp, wanted)
-    point = model.search_space(_at(hp, values), image_shape)
+    point = _point(model, _at(hp, values), image_shape)
     if training.get("optimizer") not in (None, point["training"]["optimizer"]):
         training = {k: v for k, v in training.items() if k not in _OF_OPTIMIZER}
         wanted = {**_of_network(row["arguments"]), **_of_training(training)}
         values = _choose(hp, wanted)
-        point = model.search_space(_at(hp, values), image_shape)
+        point = _point(model, _at(hp, values), image_shape)
     return NearestPoint(values, changes(row, point, image_shape))
+
+
+def _completed(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's arguments with the defaults of those that are left out."""
+    parameters = inspect.signature(model).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    completed = {**defaults, **arguments}
+    return {**completed, "blocks": check_blocks(completed["blocks"])}
+
+
+def _point(model: Any, hp: Any, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return what `search_space` does at a point, the network's arguments complete."""
+    point = model.search_space(hp, image_shape)
+    arguments = {**point["model"], "image_shape": image_shape}
+    return {**point, "model": _completed(model, arguments)}
 
 
 def _of_network(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +112,7 @@ def _of_training(training: dict[str, Any]) -> dict[str, Any]:
     names = ("optimizer", "momentum", "batch_size", "augmentation")
     wanted = {name: training[name] for name in names if name in training}
     if "learning_rate" in training:
-        for name in ("learning_rate", f"{training['optimizer']}_learning_rate"):
+        for name in ("learning_rate", f"{training.get('optimizer')}_learning_rate"):
             wanted[name] = training["learning_rate"]
     if "weight_decay" in training:
         wanted["weight_decay"] = decoupled(training)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from preset_tables import TABLES
 
-from alexnet import AlexNet
+from alexnet import AlexNet, ConvBlock
 from alexnet.changes import decoupled
 from alexnet.nearest import nearest_point
 from tuning.records import allows
@@ -335,6 +335,30 @@ def test_presets_of_a_subclass():
         ValueError, match=r"no preset 'caffe'.*There are: adam, paper, w"
     ):
         nearest("caffe", (32, 32, 3), OwnSpace)
+
+
+class OwnPresets(AlexNet):
+    """Rows that leave out what the class has defaults for, or hold layers."""
+
+    presets = {
+        "sparse": {"arguments": {}},
+        "layers": {
+            "arguments": {"blocks": [ConvBlock(32, 5, pool="max"), ConvBlock(64, 3)]},
+            "training": {"learning_rate": 0.03, "batch_size": 128},
+        },
+    }
+
+
+def test_presets_of_a_subclass_may_leave_out_what_has_a_default():
+    """A row that `from_preset` builds has a nearest point."""
+    point, _ = nearest("sparse", (224, 224, 3), OwnPresets)
+    paper, _ = nearest("paper", (224, 224, 3))
+    network = {"num_blocks", "filters_1", "kernel_size_1", "dense_units_1", "order"}
+    for name in network:
+        assert point.values[name] == paper.values[name]
+    point, _ = nearest("layers", (32, 32, 3), OwnPresets)
+    assert [point.values[f"filters_{n}"] for n in (1, 2)] == [32, 64]
+    assert point.values["batch_size"] == 128
 
 
 def test_unknown_presets_are_refused():
