@@ -256,3 +256,28 @@ def test_chaos_costs_no_trial(folder):
     status, _, errors = finish(start(folder, *command), timeout=400)
     assert (status, errors) == (0, "")
     assert points_of(folder) == points
+
+
+OTHER_FILE = """
+import errno
+import os
+import keras
+import nets
+
+@keras.saving.register_keras_serializable(package="logging")
+class Logging(nets.Slow):
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/opt/theirs/debug.log")
+"""
+
+
+def test_an_error_of_another_file_is_the_models(folder):
+    """A model that cannot write a file of its own fails its trials, not the disk."""
+    (folder / "own_log.py").write_text(OTHER_FILE)
+    command = ["--directory", "s", "--model", "own_log:Logging", "--workers", 1]
+    status, _, errors = finish(start(folder, *command, "--epochs", 1))
+    assert status == 1
+    assert errors.startswith("SearchError: Every trial failed (3 of 12 were run)")
+    assert "Read-only file system: '/opt/theirs/debug.log'" in errors
+    assert set(statuses(folder).values()) == {"FAILED"}

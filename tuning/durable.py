@@ -92,7 +92,8 @@ class DurableOracle(Draws):
     def end_trial(self, trial: Any) -> None:
         if trial.trial_id in self.end_order:
             return
-        if trial.status == Status.FAILED and self.halts(trial.message):
+        may_halt = trial.status == Status.FAILED and getattr(trial, "may_halt", True)
+        if may_halt and self.halts(trial.message):
             return
         with self.halting():
             if trial.status == PRUNED:

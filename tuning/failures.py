@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -63,6 +64,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return bool(
         names & {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}
     ) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def is_of_another_file(error: BaseException | None, root: Path) -> bool:
+    """Tell whether an error is of a file that is not below a folder."""
+    while error is not None:
+        name = error.filename if isinstance(error, OSError) else None
+        if isinstance(name, str) and not Path(name).absolute().is_relative_to(root):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def note_of(error: BaseException) -> str | None:

@@ -20,6 +20,7 @@ from tuning.failures import (
     FiniteLoss,
     OutOfMemory,
     TrialTimeout,
+    is_of_another_file,
     is_out_of_memory,
     note_of,
 )
@@ -189,6 +190,8 @@ class TrialTuner(keras_tuner.Tuner):
         except Exception as error:  # Whatever the network or the user's code raises.
             trial.status = trial_module.TrialStatus.FAILED
             trial.message = traceback.format_exc()
+            # What the user's code does elsewhere is its own affair.
+            trial.may_halt = not is_of_another_file(error, self.store.root)
             self._record_failure(trial, trial.message, note_of(error))
 
     def _attempt(self, trial: Any, *args: Any, **kwargs: Any) -> int | None:
