@@ -72,6 +72,14 @@ def workers_of(node):
     ]
 
 
+def wait_until_left(node):
+    """Wait until no process runs trials on a node any more."""
+    gone = time.monotonic() + 10
+    while workers_of(node):
+        assert time.monotonic() < gone
+        time.sleep(0.1)
+
+
 def begun(folder):
     """Return the trials that have ended an epoch and not their last."""
     store = Store(folder / "s")
@@ -119,10 +127,7 @@ def test_nodes_leave_and_join(token, cluster, tmp_path):
     # The lost node's trial was not left to the end: another worker took it up.
     assert at_work <= set(shown[:6])
     assert cluster.head_node.all_processes["raylet"][0].process.poll() is None
-    gone = time.monotonic() + 10
-    while workers_of(cluster.head_node):
-        assert time.monotonic() < gone
-        time.sleep(0.1)
+    wait_until_left(cluster.head_node)
 
 
 def test_a_node_lost_at_the_end_costs_no_trial(cluster, tmp_path):
@@ -155,10 +160,7 @@ def test_ctrl_c_leaves_a_cluster_as_it_was(cluster, tmp_path):
         status, output, errors = finish(process, timeout=60)
     assert (status, errors) == (130, "")
     assert "the same command resumes" in output
-    gone = time.monotonic() + 10
-    while workers_of(cluster.head_node):
-        assert time.monotonic() < gone
-        time.sleep(0.1)
+    wait_until_left(cluster.head_node)
     assert cluster.head_node.all_processes["raylet"][0].process.poll() is None
 
 

@@ -172,7 +172,7 @@ class _Workers:
         share = cluster_share(
             settings.cpus_per_trial, settings.gpus_per_trial, machines
         )
-        places = sum(map(share.fits, machines))
+        places = self._places(share)
         self.progress.line(
             f"{len(machines)} node(s) at {settings.address}, room for {places} "
             f"worker(s), each with {share}"
@@ -191,16 +191,19 @@ class _Workers:
         alive = (node for node in self.ray.nodes() if node["Alive"])
         return {node["NodeID"]: node["Resources"] for node in alive}
 
+    def _places(self, share: Share) -> int:
+        """Return how many workers the nodes that can run one have room for."""
+        return sum(
+            share.fits(resources)
+            for node, resources in self._nodes().items()
+            if node not in self.left_out
+        )
+
     def _fill(self) -> None:
         """Start as many workers as there are to be; more if nodes have joined."""
         if self.settings.address and time.monotonic() > self.asked + NODES_S:
             self.asked = time.monotonic()
-            places = sum(
-                self.share.fits(resources)
-                for node, resources in self._nodes().items()
-                if node not in self.left_out
-            )
-            self.wanted = self._wanted(places)
+            self.wanted = self._wanted(self._places(self.share))
         if self.running and time.monotonic() < self.pause_until:
             return
         names = (f"worker-{number}" for number in itertools.count())

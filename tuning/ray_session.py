@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from tuning.environment import variables
 from tuning.ray_token import private_token
 from tuning.resources import num_cores
 from tuning.store import Store, write_bytes
@@ -24,7 +25,7 @@ from tuning.store import Store, write_bytes
 SPARE_STORE_BYTES = 200_000_000
 STOP_S = 2.0
 CONNECT_S = 10.0
-_LOCAL = {
+_LOCAL: dict[str, str | None] = {
     # Without this, Ray on Linux listens on all of the machine's addresses.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -53,7 +54,7 @@ def local_ray(data_bytes: int = 0, store: Store | None = None) -> Iterator[Any]:
     Raises:
         WorkerError: Ray cannot start, or raised an error in the meantime.
     """
-    with _variables(_LOCAL):
+    with variables(_LOCAL):
         import ray
 
         if ray.is_initialized():
@@ -81,20 +82,6 @@ def local_ray(data_bytes: int = 0, store: Store | None = None) -> Iterator[Any]:
             shutil.rmtree(folder, ignore_errors=True)
             if store is not None:
                 store.ray_file.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _variables(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables; put back at the end what was there."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _start_ray(ray: Any, store_bytes: int, folder: str) -> None:

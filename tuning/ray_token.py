@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+from tuning.environment import variables
+
 _TOKEN_BYTES = 32
 
 
@@ -21,20 +22,15 @@ def private_token(file: Path) -> Iterator[None]:
     Args:
         file: Where to write it, readable by its owner only; must not exist.
     """
-    before = {name: os.environ.pop(name, None) for name in _VARIABLES}
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(secrets.token_hex(_TOKEN_BYTES))
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
-    read_again()
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
     try:
-        yield
+        with variables({"RAY_AUTH_TOKEN": None, **own}):
+            read_again()
+            yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
         read_again()
 
 

@@ -18,6 +18,12 @@ _BLOCK = {
     "pool_padding": "ceil",
     "kernel_initializer": normal(0.01),
 }
+_FIRST = {
+    **_BLOCK,
+    "order": ("conv", "pool", "activation", "norm"),
+    "pool": "max",
+    "kernel_initializer": normal(0.0001),
+}
 # The mean image of CIFAR-10's training images, averaged over its pixels.
 _PREPROCESSING = {
     "resize": None,
@@ -59,13 +65,7 @@ CIFAR10: dict[str, dict[str, Any]] = {
             "image_shape": (32, 32, 3),
             "num_classes": 10,
             "blocks": (
-                {
-                    **_BLOCK,
-                    "order": ("conv", "pool", "activation", "norm"),
-                    "pool": "max",
-                    "norm": _WITHIN,
-                    "kernel_initializer": normal(0.0001),
-                },
+                {**_FIRST, "norm": _WITHIN},
                 {
                     **_BLOCK,
                     "order": ("conv", "activation", "pool", "norm"),
@@ -101,12 +101,7 @@ CIFAR10: dict[str, dict[str, Any]] = {
             "image_shape": (32, 32, 3),
             "num_classes": 10,
             "blocks": (
-                {
-                    **_BLOCK,
-                    "order": ("conv", "pool", "activation", "norm"),
-                    "pool": "max",
-                    "kernel_initializer": normal(0.0001),
-                },
+                _FIRST,
                 _BLOCK,
                 {**_BLOCK, "filters": 64},
             ),
