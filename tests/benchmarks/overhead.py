@@ -17,14 +17,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
-# Keeps Ray on the loopback address; before it is imported.
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-
-from ray.cluster_utils import Cluster
-
-from tests.benchmarks.throughput import NODE, points_of
+from tests.benchmarks.throughput import points_of
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
+from tests.ray_cluster import LOOPBACK, cluster_of_one
 from tuning.resources import num_cores
 
 
@@ -35,27 +30,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of a trial")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    head = {**NODE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    os.environ.update(LOOPBACK)
     shares = []
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            epochs = _epochs(Path(folder, "first"), options.seconds, cluster.address)
-            load = Load(options.trials, epochs)
-            cores, busy = num_cores(), os.getloadavg()[0]
-            print(f"{cores} core(s), load {busy:.1f}; {load}", flush=True)
-            for repeat in range(options.repeats):
-                directory = Path(folder, str(repeat))
-                search = search_seconds(directory, load, 1, cluster.address)
-                bare = bare_seconds(points_of(directory, load.trials), epochs, 1)
-                shares.append(search / bare - 1)
-                print(
-                    f"search {search:.1f} s, bare training {bare:.1f} s: "
-                    f"{100 * shares[-1]:+.1f} %",
-                    flush=True,
-                )
-    finally:
-        cluster.shutdown()
+    with cluster_of_one() as cluster, tempfile.TemporaryDirectory() as folder:
+        epochs = _epochs(Path(folder, "first"), options.seconds, cluster.address)
+        load = Load(options.trials, epochs)
+        cores, busy = num_cores(), os.getloadavg()[0]
+        print(f"{cores} core(s), load {busy:.1f}; {load}", flush=True)
+        for repeat in range(options.repeats):
+            directory = Path(folder, str(repeat))
+            search = search_seconds(directory, load, 1, cluster.address)
+            bare = bare_seconds(points_of(directory, load.trials), epochs, 1)
+            shares.append(search / bare - 1)
+            print(
+                f"search {search:.1f} s, bare training {bare:.1f} s: "
+                f"{100 * shares[-1]:+.1f} %",
+                flush=True,
+            )
     print(f"median: {100 * statistics.median(shares):+.1f} % over bare training")
 
 

@@ -16,17 +16,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-# Keeps Ray on the loopback address; before it is imported.
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-
-from ray.cluster_utils import Cluster
-
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
+from tests.ray_cluster import LOOPBACK, NODE, cluster_of_one
 from tuning.resources import num_cores
 from tuning.store import Store, read_json
-
-NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
 
 
 def main() -> None:
@@ -37,12 +30,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     load = Load(options.trials, options.epochs)
-    head = {**NODE, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(**NODE)
+    os.environ.update(LOOPBACK)
     print(f"{num_cores()} core(s), load {os.getloadavg()[0]:.1f}; {load}", flush=True)
     searches, bare = [], []
-    try:
+    with cluster_of_one() as cluster:
+        cluster.add_node(**NODE)
         with tempfile.TemporaryDirectory() as folder:
             for repeat in range(options.repeats):
                 seconds = {
@@ -64,8 +56,6 @@ def main() -> None:
                     f"search {bare[-1]:.3f}",
                     flush=True,
                 )
-    finally:
-        cluster.shutdown()
     print(
         f"median: {statistics.median(searches):.3f} times the throughput of one "
         f"worker; without a search {statistics.median(bare):.3f}"
