@@ -34,7 +34,7 @@ from tuning.store import read_json, write_json
 from tuning.weights import BestEpoch, save_weights, without_optimizer
 
 # The share of a trial's time that its checkpoints may take.
-MOST_TIME = 0.1
+MOST_TIME = 0.02
 VERSION = 1
 
 
@@ -88,7 +88,7 @@ class TrialState:
 class Checkpoints(keras.callbacks.Callback):
     """Writes checkpoints while a trial trains.
 
-    After an epoch one is written unless writing takes more than a tenth of the
+    After an epoch one is written unless writing takes more than a fiftieth of the
     time: with large networks and short epochs some are left out.
 
     Args:

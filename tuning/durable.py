@@ -13,7 +13,7 @@ from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from tuning.draws import Draws
 from tuning.hypermodel import Cost
 from tuning.pruning import stops
-from tuning.reports import forget, observed, values_of
+from tuning.reports import forget, observe, observed, values_of
 from tuning.results import ranked
 from tuning.retention import Retention
 from tuning.settings import SearchSettings
@@ -74,7 +74,11 @@ class DurableOracle(Draws):
         with self.halting():
             if observed(trial, step) != metrics:  # A repeated report changes nothing.
                 forget(trial, step)
-                super().update_trial(trial_id, metrics, step)
+                if all(map(trial.metrics.exists, metrics)):
+                    observe(trial, step, metrics)
+                    self._save_trial(trial)
+                else:
+                    super().update_trial(trial_id, metrics, step)
         if self.prune is not None and self._is_hopeless(trial, step):
             return trial_module.Trial(trial.hyperparameters, trial_id, Status.STOPPED)
         return trial

@@ -32,6 +32,16 @@ class Reports(keras.callbacks.Callback):
             self.is_pruned = self.model.stop_training = True
 
 
+def observe(trial: Any, step: int, metrics: dict[str, float]) -> None:
+    """Put an epoch's metrics, which are known to the trial, on its record.
+
+    KerasTuner would look twice for the best of all epochs, which takes longer than
+    anything else in a report.
+    """
+    for name, value in metrics.items():
+        trial.metrics.metrics[name].update(float(value), step)
+
+
 def observed(trial: Any, step: int) -> dict[str, float]:
     """Return the metrics that were reported after an epoch, by name."""
     return {

@@ -5,8 +5,10 @@ From the repository's root, with nothing else running:
     python -m tests.benchmarks.overhead [--trials 4] [--seconds 30] [--repeats 3]
 
 One worker with one core runs trials of about so many seconds on a cluster of one
-node; then the same networks are trained for as many epochs by a process with one
-core that does nothing else.
+node. What its trials take beyond the training in them is exact to about a tenth of a
+percent. Then the same networks are trained for as many epochs by a process with one
+core that does nothing else: it shows whether training itself is slower in a search,
+as far as two runs of one training agree on the machine, which a third shows.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.throughput import points_of
+from tests.benchmarks.timed_model import LOG, training_seconds
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
 from tests.ray_cluster import LOOPBACK, cluster_of_one
 from tuning.resources import num_cores
+
+MODEL = "tests.benchmarks.timed_model:TimedAlexNet"
 
 
 def main() -> None:
@@ -30,24 +35,37 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of a trial")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    os.environ.update(LOOPBACK)
-    shares = []
-    with cluster_of_one() as cluster, tempfile.TemporaryDirectory() as folder:
-        epochs = _epochs(Path(folder, "first"), options.seconds, cluster.address)
-        load = Load(options.trials, epochs)
-        cores, busy = num_cores(), os.getloadavg()[0]
-        print(f"{cores} core(s), load {busy:.1f}; {load}", flush=True)
-        for repeat in range(options.repeats):
-            directory = Path(folder, str(repeat))
-            search = search_seconds(directory, load, 1, cluster.address)
-            bare = bare_seconds(points_of(directory, load.trials), epochs, 1)
-            shares.append(search / bare - 1)
-            print(
-                f"search {search:.1f} s, bare training {bare:.1f} s: "
-                f"{100 * shares[-1]:+.1f} %",
-                flush=True,
-            )
-    print(f"median: {100 * statistics.median(shares):+.1f} % over bare training")
+    shares: dict[str, list[float]] = {"added": [], "bare": [], "again": []}
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        os.environ.update({**LOOPBACK, LOG: str(log)})
+        with cluster_of_one() as cluster:
+            epochs = _epochs(Path(folder, "first"), options.seconds, cluster.address)
+            load = Load(options.trials, epochs)
+            cores, busy = num_cores(), os.getloadavg()[0]
+            print(f"{cores} core(s), load {busy:.1f}; {load}", flush=True)
+            for repeat in range(options.repeats):
+                directory = Path(folder, str(repeat))
+                search = search_seconds(directory, load, 1, cluster.address, MODEL)
+                training = training_seconds(log)
+                points = points_of(directory, load.trials)
+                bare, again = (bare_seconds(points, epochs, 1) for _ in range(2))
+                shares["added"].append(search / training - 1)
+                shares["bare"].append(training / bare - 1)
+                shares["again"].append(again / bare - 1)
+                print(
+                    f"search {search:.1f} s, {training:.1f} s of it training: "
+                    f"{100 * shares['added'][-1]:+.1f} %; bare training "
+                    f"{bare:.1f} s, and again {again:.1f} s",
+                    flush=True,
+                )
+    added, inside, again = (
+        f"{100 * statistics.median(values):+.1f} %" for values in shares.values()
+    )
+    print(
+        f"median: a search adds {added} to its training; training in a search against "
+        f"bare training {inside}, bare training against itself {again}"
+    )
 
 
 def _epochs(directory: Path, seconds: float, address: str) -> int:

@@ -26,12 +26,14 @@ class Load:
     epochs: int
 
 
-def search_seconds(directory: Path, load: Load, workers: int, address: str) -> float:
+def search_seconds(
+    directory: Path, load: Load, workers: int, address: str, model: str | None = None
+) -> float:
     """Run a search on a cluster with one core per worker; return its trials' seconds.
 
     Starting Ray and TensorFlow, and writing the best model, are not counted.
     """
-    options = {
+    options: dict[str, Any] = {
         "directory": directory,
         "trials": load.trials,
         "epochs": load.epochs,
@@ -40,6 +42,8 @@ def search_seconds(directory: Path, load: Load, workers: int, address: str) -> f
         "cpus-per-trial": 1,
         "address": address,
     }
+    if model is not None:
+        options["model"] = model
     line = [f"--{name}={value}" for name, value in options.items()]
     subprocess.run(
         [sys.executable, "-m", "tuning", "search", *line],
