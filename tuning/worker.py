@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import time
@@ -159,6 +160,9 @@ def run_worker(
         owns_process=True,
         distribution_strategy=strategy,
     )
+    # KerasTuner collects garbage before each trial; half a second among all that
+    # TensorFlow has made.
+    gc.freeze()
     with store.joined():
         tuner.run(ray.get(boxed_data[0]))
     return oracle.has_more
