@@ -20,12 +20,10 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.throughput import points_of
-from tests.benchmarks.timed_model import LOG, training_seconds
+from tests.benchmarks.timed_model import LOG, MODEL, training_seconds
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
 from tests.ray_cluster import LOOPBACK, cluster_of_one
 from tuning.resources import num_cores
-
-MODEL = "tests.benchmarks.timed_model:TimedAlexNet"
 
 
 def main() -> None:

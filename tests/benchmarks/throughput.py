@@ -5,7 +5,9 @@ From the repository's root, with nothing else running:
     python -m tests.benchmarks.throughput [--trials 8] [--epochs 20] [--repeats 3]
 
 Both nodes are on this machine. What two processes that train without a search reach
-against one is printed beside it: no search can do better.
+against one is printed beside it: no search can do better, and two cores that share
+what a core has stay well below 2. So is the share of the time that the workers spent
+on training, which does not depend on that.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from tests.benchmarks.timed_model import LOG, MODEL, training_seconds
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
 from tests.ray_cluster import LOOPBACK, NODE, cluster_of_one
 from tuning.resources import num_cores
@@ -30,35 +33,38 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     load = Load(options.trials, options.epochs)
-    os.environ.update(LOOPBACK)
     print(f"{num_cores()} core(s), load {os.getloadavg()[0]:.1f}; {load}", flush=True)
-    searches, bare = [], []
-    with cluster_of_one() as cluster:
-        cluster.add_node(**NODE)
-        with tempfile.TemporaryDirectory() as folder:
+    searches, bare, shares = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        os.environ.update({**LOOPBACK, LOG: str(log)})
+        with cluster_of_one() as cluster:
+            cluster.add_node(**NODE)
             for repeat in range(options.repeats):
-                seconds = {
-                    workers: search_seconds(
-                        Path(folder, f"{workers}-{repeat}"),
-                        load,
-                        workers,
-                        cluster.address,
+                seconds, training = {}, {}
+                for workers in (1, 2):
+                    directory = Path(folder, f"{workers}-{repeat}")
+                    seconds[workers] = search_seconds(
+                        directory, load, workers, cluster.address, MODEL
                     )
-                    for workers in (1, 2)
-                }
+                    used = training_seconds(log)
+                    training[workers] = used / (workers * seconds[workers])
                 searches.append(seconds[1] / seconds[2])
+                shares.append(2 * training[2] / training[1])
                 points = points_of(Path(folder, f"1-{repeat}"), load.trials // 2)
                 alone, beside = (bare_seconds(points, load.epochs, n) for n in (1, 2))
                 bare.append(2 * alone / beside)
                 print(
                     f"search: {seconds[1]:.1f} s with 1 worker, {seconds[2]:.1f} s "
-                    f"with 2: {searches[-1]:.3f} times the throughput; without a "
-                    f"search {bare[-1]:.3f}",
+                    f"with 2, {searches[-1]:.2f} times the throughput; without a "
+                    f"search {bare[-1]:.2f}; one trained {100 * training[1]:.1f} % of "
+                    f"the time, two {100 * training[2]:.1f} %",
                     flush=True,
                 )
     print(
-        f"median: {statistics.median(searches):.3f} times the throughput of one "
-        f"worker; without a search {statistics.median(bare):.3f}"
+        f"median: {statistics.median(searches):.2f} times the throughput of one "
+        f"worker; without a search {statistics.median(bare):.2f}; by the time spent "
+        f"on training {statistics.median(shares):.2f}"
     )
 
 

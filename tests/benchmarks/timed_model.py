@@ -12,6 +12,7 @@ import keras
 
 from alexnet import AlexNet
 
+MODEL = "tests.benchmarks.timed_model:TimedAlexNet"  # For --model.
 LOG = "ALEXNET_BENCHMARK_LOG"  # The variable that holds the path of the log.
 
 
