@@ -160,8 +160,12 @@ def test_the_same_command_resumes(interrupted):
 
 
 STEPS = """
+import math
 import keras
 import nets
+from tuning import checkpoints
+
+checkpoints.MOST_TIME = math.inf  # One after every epoch.
 
 @keras.saving.register_keras_serializable(package="steps")
 class Steps(nets.Slow):

@@ -33,7 +33,7 @@ from tuning.records import check_checkpoint
 from tuning.store import read_json, write_json
 from tuning.weights import BestEpoch, save_weights, without_optimizer
 
-# The share of a trial's time that its checkpoints may take.
+# The share of a trial's time that its checkpoints after the first may take.
 MOST_TIME = 0.02
 VERSION = 1
 
@@ -88,8 +88,8 @@ class TrialState:
 class Checkpoints(keras.callbacks.Callback):
     """Writes checkpoints while a trial trains.
 
-    After an epoch one is written unless writing takes more than a fiftieth of the
-    time: with large networks and short epochs some are left out.
+    One is written after the first epoch, and after another unless writing takes more
+    than a fiftieth of the time since: if epochs are short, some are left out.
 
     Args:
         folder: The trial's `checkpoint/`.

@@ -74,7 +74,8 @@ class DurableOracle(Draws):
         with self.halting():
             if observed(trial, step) != metrics:  # A repeated report changes nothing.
                 forget(trial, step)
-                if all(map(trial.metrics.exists, metrics)):
+                known = all(map(trial.metrics.exists, metrics))
+                if known and self.objective.name in metrics:
                     observe(trial, step, metrics)
                     self._save_trial(trial)
                 else:

@@ -160,8 +160,9 @@ def run_worker(
         owns_process=True,
         distribution_strategy=strategy,
     )
-    # KerasTuner collects garbage before each trial; half a second among all that
-    # TensorFlow has made.
+    # KerasTuner and Keras collect garbage before each trial; half a second among all
+    # that TensorFlow has made. What an earlier run left is no part of that.
+    gc.collect()
     gc.freeze()
     with store.joined():
         tuner.run(ray.get(boxed_data[0]))

@@ -5,10 +5,10 @@ From the repository's root, with nothing else running:
     python -m tests.benchmarks.overhead [--trials 4] [--seconds 30] [--repeats 3]
 
 One worker with one core runs trials of about so many seconds on a cluster of one
-node. What its trials take beyond the training in them is exact to about a tenth of a
-percent. Then the same networks are trained for as many epochs by a process with one
-core that does nothing else: it shows whether training itself is slower in a search,
-as far as two runs of one training agree on the machine, which a third shows.
+node; what they take beyond the training in them is what the search adds. Then the same
+networks are trained for as many epochs by a process with one core that does nothing
+else, twice: it shows whether training itself is slower in a search, and the two runs
+how far the machine repeats itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of a trial")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    shares: dict[str, list[float]] = {"added": [], "bare": [], "again": []}
+    shares: dict[str, list[float]] = {"added": [], "inside": [], "again": []}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         os.environ.update({**LOOPBACK, LOG: str(log)})
@@ -45,12 +45,12 @@ def main() -> None:
             for repeat in range(options.repeats):
                 directory = Path(folder, str(repeat))
                 search = search_seconds(directory, load, 1, cluster.address, MODEL)
-                training = training_seconds(log)
+                training = training_seconds(log, load.trials)
                 points = points_of(directory, load.trials)
                 bare, again = (bare_seconds(points, epochs, 1) for _ in range(2))
                 shares["added"].append(search / training - 1)
-                shares["bare"].append(training / bare - 1)
-                shares["again"].append(again / bare - 1)
+                shares["inside"].append(2 * training / (bare + again) - 1)
+                shares["again"].append(abs(again / bare - 1))
                 print(
                     f"search {search:.1f} s, {training:.1f} s of it training: "
                     f"{100 * shares['added'][-1]:+.1f} %; bare training "
@@ -58,11 +58,12 @@ def main() -> None:
                     flush=True,
                 )
     added, inside, again = (
-        f"{100 * statistics.median(values):+.1f} %" for values in shares.values()
+        statistics.median(shares[key]) for key in ("added", "inside", "again")
     )
     print(
-        f"median: a search adds {added} to its training; training in a search against "
-        f"bare training {inside}, bare training against itself {again}"
+        f"median: a search adds {100 * added:+.1f} % to the training in it, which took "
+        f"{100 * inside:+.1f} % against bare training; two bare trainings differ by "
+        f"{100 * again:.1f} %"
     )
 
 

@@ -40,10 +40,16 @@ class TimedAlexNet(AlexNet):
         return history
 
 
-def training_seconds(log: Path) -> float:
-    """Return the sum of a log's lines, and remove the log."""
+def training_seconds(log: Path, trials: int) -> float:
+    """Return what so many trials wrote to the log, in all, and remove it.
+
+    Raises:
+        ValueError: Others wrote to it, or some did not.
+    """
     lines = log.read_text().splitlines()
     log.unlink()
+    if len(lines) != trials:
+        raise ValueError(f"{trials} trials must have trained; {len(lines)} have.")
     return sum(map(json.loads, lines))
 
 

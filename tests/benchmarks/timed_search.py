@@ -81,7 +81,7 @@ def bare_seconds(points: list[dict[str, Any]], epochs: int, processes: int) -> f
 
 
 _BARE = """
-import ast, sys, time
+import ast, gc, sys, time
 import keras, keras_tuner
 from alexnet.data import load_images
 from tuning import HyperAlexNet
@@ -90,6 +90,8 @@ points, epochs = ast.literal_eval(sys.argv[1]), int(sys.argv[2])
 data = load_images("digits")
 rescale = 1 / 255 if data.x_train.dtype == "uint8" else None
 hypermodel = HyperAlexNet(data.image_shape, data.num_classes, rescale=rescale)
+gc.collect()
+gc.freeze()  # As a worker does.
 begun = time.time()
 for values in points:
     keras.backend.clear_session()
