@@ -22,10 +22,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AlexNet": "model",
-    "ConvBlock": "blocks",
-    "LocalResponseNormalization": "normalization",
-    "SpatialResponseNormalization": "spatial_normalization",
+    "AlexNet": "model.network",
+    "ConvBlock": "layers.conv_block",
+    "LocalResponseNormalization": "layers.local_response",
+    "SpatialResponseNormalization": "layers.spatial_response",
 }
 
 
@@ -45,7 +45,7 @@ def _starts_command() -> bool:
 # Importing registers the layers, so that .keras files load; the command line
 # imports them when it needs them.
 if not _starts_command():
-    from alexnet.blocks import ConvBlock
-    from alexnet.model import AlexNet
-    from alexnet.normalization import LocalResponseNormalization
-    from alexnet.spatial_normalization import SpatialResponseNormalization
+    from alexnet.layers.conv_block import ConvBlock
+    from alexnet.layers.local_response import LocalResponseNormalization
+    from alexnet.layers.spatial_response import SpatialResponseNormalization
+    from alexnet.model.network import AlexNet

@@ -15,8 +15,8 @@ import warnings
 from pathlib import Path
 
 from alexnet import checks
+from alexnet.compare.tables import table
 from alexnet.presets import PRESETS
-from alexnet.tables import table
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def _summary(options: argparse.Namespace) -> None:
     for name in (options.preset, options.against):
         if name is not None and name not in PRESETS:
             raise ValueError(checks.unknown("preset", name, PRESETS))
-    from alexnet.summary import comparison, summary
+    from alexnet.compare.summary import comparison, summary
 
     print(summary(options.preset))
     if options.against is not None:
@@ -59,7 +59,7 @@ def _summary(options: argparse.Namespace) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     _check_output(options.output)
-    from alexnet.model import AlexNet
+    from alexnet.model.network import AlexNet
     from alexnet.weights import load_preset_weights
 
     overrides = {

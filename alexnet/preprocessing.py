@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from alexnet import checks
-from alexnet.colors import to_8_bit
-from alexnet.crops import center_crop, resized, ten_views
-from alexnet.downloads import fetch
+from alexnet.data.colors import to_8_bit
+from alexnet.data.crops import center_crop, resized, ten_views
+from alexnet.data.downloads import fetch
 from alexnet.presets import PRESETS
 
 __all__ = [

@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning.hypermodel import HyperAlexNet
     from tuning.search import SearchError, SearchResult, run_search
     from tuning.settings import SearchSettings
+    from tuning.space.hypermodel import HyperAlexNet
 
 __all__ = [
     "HyperAlexNet",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "HyperAlexNet": "hypermodel",
+    "HyperAlexNet": "space.hypermodel",
     "SearchError": "search",
     "SearchResult": "search",
     "SearchSettings": "settings",

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuning import interrupts
-from tuning.point_files import given_points
-from tuning.points import public
-from tuning.recovery import checked, settings_from
+from tuning.points.files import given_points
+from tuning.points.values import public
 from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
-from tuning.store import Store, StoreError, read_json
+from tuning.store.directory import Store, StoreError, read_json
+from tuning.store.recovery import checked, settings_from
+from tuning.trial import interrupts
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
 INTERRUPTED = 130
@@ -74,14 +74,14 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from tuning.status import status
+    from tuning.view.status import status
 
     print(status(*_stored(options.directory), options.top))
     return 0
 
 
 def _best(options: argparse.Namespace) -> int:
-    from tuning.results import ranked, read_results
+    from tuning.store.results import ranked, read_results
 
     settings, store = _stored(options.directory)
     best = next(iter(ranked(read_results(store), settings.objective)), None)
@@ -113,8 +113,8 @@ def _has_model_of(store: Store, values: dict[str, Any]) -> bool:
 
 def _space(options: argparse.Namespace) -> int:
     _redirect_native_messages(Path(os.devnull))
-    from tuning.hypermodel import HyperAlexNet
-    from tuning.space import make_space
+    from tuning.space.hypermodel import HyperAlexNet
+    from tuning.space.limits import make_space
 
     settings = SearchSettings(model=options.model, tune=_patterns(options.tune))
     model = settings.load_model_class()

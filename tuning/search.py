@@ -8,15 +8,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tuning.extension import go_on_with, is_more, without_tried
-from tuning.points import public
-from tuning.progress import Progress
-from tuning.recovery import read_settings
-from tuning.resources import set_threads, share_gpus
-from tuning.results import leaderboard, ranked, read_results, table
+from tuning.cluster.resources import set_threads, share_gpus
+from tuning.points.extension import go_on_with, is_more, without_tried
+from tuning.points.start_points import check_presets
+from tuning.points.values import public
 from tuning.settings import DataFacts, SearchSettings
-from tuning.start_points import check_presets
-from tuning.store import Store, StoreError, disk_error, write_csv, write_json
+from tuning.store.directory import Store, StoreError, disk_error, write_csv, write_json
+from tuning.store.recovery import read_settings
+from tuning.store.results import leaderboard, ranked, read_results, table
+from tuning.view.progress import Progress
 
 
 class SearchError(RuntimeError):
@@ -29,7 +29,7 @@ class SearchResult:
 
     Attributes:
         directory: The search directory.
-        rows: One dict per trial, as `tuning.results.read_results` gives them.
+        rows: One dict per trial, as `tuning.store.results.read_results` gives them.
         trial: Id of the best trial.
         score: Its objective.
         reloaded_score: The objective of `best/model.keras`, loaded again.
@@ -91,12 +91,12 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
         set_threads(settings.cpus_per_trial)
     model_class = settings.load_model_class()
     check_presets(settings, model_class.presets)
-    from alexnet.data import load_images
-    from tuning.hypermodel import make_hypermodel
-    from tuning.oracles import make_oracle
-    from tuning.replicas import check_backend
-    from tuning.restore import mend_results
-    from tuning.space import check_limits
+    from alexnet.data.images import load_images
+    from tuning.cluster.replicas import check_backend
+    from tuning.oracles.kinds import make_oracle
+    from tuning.oracles.restore import mend_results
+    from tuning.space.hypermodel import make_hypermodel
+    from tuning.space.limits import check_limits
 
     check_backend(settings.gpus_per_trial)
     data = load_images(
@@ -127,7 +127,7 @@ def _run(settings: SearchSettings, store: Store) -> SearchResult:
         if settings.workers == 0:
             last = _run_here(settings, hypermodel, store, data, oracle, progress)
         else:
-            from tuning.cluster import run_on_ray
+            from tuning.cluster.driver import run_on_ray
 
             last = run_on_ray(settings, facts, data, progress)
     finally:
@@ -154,8 +154,8 @@ def _run_here(
     oracle: Any,
     progress: Progress,
 ) -> dict[str, Any]:
-    from tuning.replicas import strategy_for
-    from tuning.tuner import TrialTuner
+    from tuning.cluster.replicas import strategy_for
+    from tuning.trial.tuner import TrialTuner
 
     strategy = strategy_for(settings.gpus_per_trial or 1)
     oracle.begin(uuid.uuid4().hex)
@@ -180,8 +180,8 @@ def _finish(
     import keras
     import keras_tuner
 
-    from tuning.hypermodel import VALIDATION_BATCH_SIZE
-    from tuning.weights import load_weights, reserve
+    from tuning.space.hypermodel import VALIDATION_BATCH_SIZE
+    from tuning.trial.weights import load_weights, reserve
 
     rows = read_results(store)
     best = next(iter(ranked(rows, settings.objective)), None)

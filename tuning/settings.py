@@ -42,7 +42,7 @@ class SearchSettings:
     """What to search, on which images, with which means.
 
     Attributes:
-        data: Name or path of the images, as in `alexnet.data.load_images`.
+        data: Name or path of the images, as in `alexnet.data.images.load_images`.
         tuner: "random", "bayesian", "hyperband" or "grid".
         trials: Number of points to try, at most; int >= 1. A search may be
             resumed with more.
@@ -73,7 +73,7 @@ class SearchSettings:
         gpus_per_trial: GPUs that a worker holds: 0.25 packs four trials on one;
             with 2 each trial trains on both. None for 1 where there are GPUs.
         keep: Number of trials, the best ones, whose weights stay on disk; int >= 1.
-        prune: Rule by which trials are stopped early, as in `tuning.pruning`:
+        prune: Rule by which trials are stopped early, as in `tuning.oracles.pruning`:
             "median" or "halving"; None lets each have all of its epochs.
         retry_oom: Whether a trial that runs out of memory is run once more with
             half the batch size.
@@ -83,7 +83,7 @@ class SearchSettings:
             leaves in memory goes with it; not with `workers` 0.
         start_with: Points to try first, each a dict of hyperparameters by name,
             where what is left out has its default, or the name of a preset of the
-            model, as in `alexnet.nearest`. They count among `trials`.
+            model, as in `alexnet.compare.nearest`. They count among `trials`.
         add: Points to try next, beyond `trials`; a search may be resumed with
             them, and remembers them.
 
@@ -229,7 +229,7 @@ class SearchSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain data, paths made absolute."""
-        from alexnet.data import CLASS_NAMES
+        from alexnet.data.images import CLASS_NAMES
 
         settings = dataclasses.asdict(self)
         for name in ("tune", "start_with", "add"):

@@ -18,20 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alexnet import checks
-from alexnet.weights import (
-    caffe,
-    fit,
-    hdf5,
-    hdf5_files,
-    layout,
-    published,
-    torchvision,
-    toronto,
-)
-from alexnet.weights.archives import Archive
-from alexnet.weights.caffe import read_mean
+from alexnet.weights import fit, layout, published
 from alexnet.weights.errors import WeightsError
 from alexnet.weights.files import read_file
+from alexnet.weights.formats import hdf5
+from alexnet.weights.formats.archives import Archive
+from alexnet.weights.readers import caffe, hdf5_files, torchvision, toronto
+from alexnet.weights.readers.caffe import read_mean
 
 __all__ = ["Loaded", "WeightsError", "load_weights", "read_mean"]
 

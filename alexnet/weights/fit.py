@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from alexnet import checks
-from alexnet.blocks import ConvBlock
+from alexnet.layers.conv_block import ConvBlock
 from alexnet.weights.errors import WeightsError, shown
 from alexnet.weights.layout import Arrays
 

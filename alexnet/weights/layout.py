@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from alexnet.normalization import LocalResponseNormalization
+from alexnet.layers.local_response import LocalResponseNormalization
 from alexnet.weights.errors import WeightsError, shown
 
 # A layer's arrays, kernel first, by the layer's name; in the order of the layers.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alexnet.downloads import DownloadError, cache_folder, fetch
+from alexnet.data.downloads import DownloadError, cache_folder, fetch
 from alexnet.weights.errors import WeightsError
 
 _FOLDER = "alexnet"

@@ -45,9 +45,9 @@ def measure(
 ) -> tuple[str, list[tuple[str, ...]]]:
     """Return a heading, and a row per quantity: name, median, 95th percentile, unit."""
     from tuning import HyperAlexNet, SearchSettings
-    from tuning.oracles import make_oracle
-    from tuning.resources import num_cores
-    from tuning.store import Store
+    from tuning.cluster.resources import num_cores
+    from tuning.oracles.kinds import make_oracle
+    from tuning.store.directory import Store
 
     settings = SearchSettings(
         tuner=options.tuner,

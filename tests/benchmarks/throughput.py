@@ -18,11 +18,12 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from tests.ray_cluster import LOOPBACK, NODE, cluster_of_one
+
 from tests.benchmarks.timed_model import LOG, MODEL, training_seconds
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
-from tests.ray_cluster import LOOPBACK, NODE, cluster_of_one
-from tuning.resources import num_cores
-from tuning.store import Store, read_json
+from tuning.cluster.resources import num_cores
+from tuning.store.directory import Store, read_json
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuning.store import Store
+from tuning.store.directory import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TUNE = "weight_decay"
@@ -83,7 +83,7 @@ def bare_seconds(points: list[dict[str, Any]], epochs: int, processes: int) -> f
 _BARE = """
 import ast, gc, sys, time
 import keras, keras_tuner
-from alexnet.data import load_images
+from alexnet.data.images import load_images
 from tuning import HyperAlexNet
 
 points, epochs = ast.literal_eval(sys.argv[1]), int(sys.argv[2])

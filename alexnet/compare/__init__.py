@@ -1,0 +1,1 @@
+"""Differences between networks, and the point of a space nearest to one."""

@@ -1,0 +1,1 @@
+"""Layers: normalization, blocks, grouped convolution, pooling."""

@@ -1,0 +1,1 @@
+"""The network: its graph, its plan and its cost."""

@@ -1,0 +1,1 @@
+"""The search space: which arguments vary, and in which ranges."""

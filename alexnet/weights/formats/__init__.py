@@ -1,0 +1,1 @@
+"""Formats: containers that are read without executing anything."""

@@ -1,0 +1,271 @@
+"""PyTorch's `.pth`: the zip format, and the one before PyTorch 1.6.
+
+Both hold a pickled dict of tensors, which refer by key to storages: entries of
+the archive, or, in the older format, the rest of the file in the order of a
+pickled list of keys.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alexnet.weights.errors import WeightsError, shown
+from alexnet.weights.formats.archives import Archive
+from alexnet.weights.formats.pickles import ForeignPickleError, make_dict, read_pickle
+from alexnet.weights.layout import LayerWeights, Source
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+LEGACY_START = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little")
+_PROTOCOL = 1001
+
+# By the storage's class; bfloat16 is the upper half of a float32.
+_DTYPES = {
+    "FloatStorage": "f4",
+    "DoubleStorage": "f8",
+    "HalfStorage": "f2",
+    "BFloat16Storage": "u2",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+_FLOATS = ("FloatStorage", "DoubleStorage", "HalfStorage", "BFloat16Storage")
+
+_ADVICE = "save model.state_dict() alone, with torch.save"
+# Under which checkpoints keep it.
+_STATE_NAMES = ("state_dict", "model_state_dict", "model")
+_TORCHVISION_LAYERS = [
+    *(f"features.{number}" for number in (0, 3, 6, 8, 10)),
+    *(f"classifier.{number}" for number in (1, 4, 6)),
+]
+
+# A storage's bytes, by its key.
+_Contents = Callable[[str], bytes | memoryview]
+
+
+class _Storage(NamedTuple):
+    kind: str
+    key: str
+    length: int
+
+
+class _Tensor(NamedTuple):
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Kind:
+    """What a storage's class stands for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, *_: Any) -> Any:
+        raise TypeError(f"{self.name} is called")
+
+
+def read_zip(archive: Archive) -> Source:
+    """Read the zip format, PyTorch's since 1.6."""
+    pickles = [name for name in archive.names if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise WeightsError(
+            "its archive should hold one data.pkl, as torch.save writes, or Keras' "
+            f"model.weights.h5; it has {', '.join(map(shown, archive.names[:5]))}"
+        )
+    prefix = pickles[0].removesuffix("data.pkl")
+    order = b"little"
+    if prefix + "byteorder" in archive.names:
+        order = archive.read(prefix + "byteorder")
+    endian = {b"little": "<", b"big": ">"}.get(order)
+    if endian is None:
+        raise WeightsError(f"its byte order is {shown(order)}")
+    stream = io.BytesIO(archive.read(pickles[0]))
+    state = _read_state(stream, _storage)
+    if stream.read(1):
+        raise WeightsError("its pickle ends before data.pkl does")
+    contents = functools.cache(lambda key: archive.read(f"{prefix}data/{key}"))
+    return _source(state, contents, endian)
+
+
+def read_legacy(data: bytes) -> Source:
+    """Read the format before PyTorch 1.6: five pickles, then the numbers."""
+    stream = io.BytesIO(data)
+    magic, protocol, system = (read_pickle(stream, {}) for _ in range(3))
+    little = isinstance(system, dict) and system.get("little_endian")
+    if magic != MAGIC_NUMBER or protocol != _PROTOCOL or not isinstance(little, bool):
+        raise WeightsError("it does not begin as torch.save's files do")
+    endian = "<" if little else ">"
+    storages: dict[str, _Storage] = {}
+
+    def found(reference: Any) -> _Storage:
+        storage = _storage(reference)
+        if storages.setdefault(storage.key, storage) != storage:
+            raise WeightsError(f"its storage {shown(storage.key)} is described twice")
+        return storage
+
+    state = _read_state(stream, found)
+    keys = read_pickle(stream, {})
+    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+        raise WeightsError("its list of storages does not match its tensors")
+    view, position = memoryview(data), stream.tell()
+    contents = {}
+    for key in keys:
+        storage = storages[str(key)]
+        size = storage.length * np.dtype(_DTYPES[storage.kind]).itemsize
+        length = int.from_bytes(
+            view[position : position + 8], "little" if little else "big"
+        )
+        if length != storage.length or position + 8 + size > len(data):
+            raise WeightsError(
+                f"its storage {shown(key)} should hold {storage.length} numbers; the "
+                f"file announces {length}, and {len(data) - position - 8} bytes "
+                "follow. The file may be cut off"
+            )
+        contents[storage.key] = view[position + 8 : position + 8 + size]
+        position += 8 + size
+    if position != len(data):
+        raise WeightsError(f"{len(data) - position} bytes follow its last storage")
+    return _source(state, contents.__getitem__, endian)
+
+
+def _read_state(stream: io.BytesIO, storage: Callable[[Any], _Storage]) -> Any:
+    try:
+        return read_pickle(stream, _FUNCTIONS, storage)
+    except ForeignPickleError as error:
+        raise WeightsError(f"{error}; {_ADVICE}") from error
+
+
+def _source(state: Any, contents: _Contents, endian: str) -> Source:
+    """Pair the weights and biases of a `state_dict`, in its order.
+
+    A checkpoint that holds the `state_dict` under one of the usual names works too;
+    its other entries are left aside.
+    """
+    for name in _STATE_NAMES:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if not isinstance(state, dict) or not state:
+        found = shown(state) if state else f"an empty {type(state).__name__}"
+        raise WeightsError(f"it holds {found} instead of a dict of tensors; {_ADVICE}")
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    used: Counter[str] = Counter()
+    for name, tensor in state.items():
+        match = re.fullmatch(r"(.+)\.(weight|bias)", str(name))
+        if match is None or not isinstance(tensor, _Tensor):
+            raise WeightsError(
+                f"its entry {shown(name)} is {shown(tensor)}, not a layer's weight "
+                f"or bias; {_ADVICE}"
+            )
+        used[tensor.storage.key] += math.prod(tensor.shape)
+        if used[tensor.storage.key] > tensor.storage.length:
+            raise WeightsError(
+                f"its tensor {shown(name)} repeats numbers, its own or another's, or "
+                "does not lie within its storage"
+            )
+        arrays.setdefault(match[1], {})[match[2]] = _array(
+            name, tensor, contents, endian
+        )
+    layers = []
+    for name, pair in arrays.items():
+        if "weight" not in pair:
+            raise WeightsError(f"its layer {shown(name)} has a bias, but no weight")
+        layers.append(LayerWeights(name, pair["weight"], pair.get("bias")))
+    # torchvision's own net normalizes nowhere; of others the file does not tell.
+    is_torchvision = [layer.name for layer in layers] == _TORCHVISION_LAYERS
+    lrn = () if is_torchvision else None
+    return Source("PyTorch", layers, "OIHW", channels_first=True, lrn=lrn)
+
+
+def _array(
+    name: str,
+    tensor: _Tensor,
+    contents: _Contents,
+    endian: str,
+) -> np.ndarray:
+    storage, offset, shape, strides = tensor
+    if storage.kind not in _FLOATS:
+        raise WeightsError(f"its tensor {shown(name)} holds no floating-point numbers")
+    last = offset + sum(
+        (size - 1) * stride for size, stride in zip(shape, strides, strict=True)
+    )
+    if last >= storage.length or 0 in shape:
+        raise WeightsError(
+            f"its tensor {shown(name)} of shape {shape} does not lie within its "
+            f"storage of {storage.length} numbers"
+        )
+    dtype = np.dtype(endian + _DTYPES[storage.kind])
+    raw = contents(storage.key)
+    if len(raw) != storage.length * dtype.itemsize:
+        raise WeightsError(
+            f"its storage {shown(storage.key)} should have "
+            f"{storage.length * dtype.itemsize} bytes, but has {len(raw)}"
+        )
+    numbers = np.frombuffer(raw, dtype)
+    steps = [stride * dtype.itemsize for stride in strides]
+    view = np.lib.stride_tricks.as_strided(
+        numbers[offset:], shape, steps, writeable=False
+    )
+    if storage.kind == "BFloat16Storage":
+        return (view.astype(np.uint32) << 16).view(np.float32)
+    return view
+
+
+def _storage(reference: Any) -> _Storage:
+    """Check a reference: ("storage", class, key, device, length)."""
+    if not isinstance(reference, tuple) or len(reference) not in (5, 6):
+        raise WeightsError("its pickle refers to data in an unknown way")
+    tag, kind, key, _, length = reference[:5]
+    name = getattr(getattr(kind, "function", None), "name", None)
+    if tag != "storage" or name not in _DTYPES or not isinstance(key, str | int):
+        raise WeightsError("its pickle refers to data in an unknown way")
+    if len(reference) == 6 and reference[5] is not None:
+        raise WeightsError("its storages are views of others; save it again")
+    return _Storage(name, str(key), _size(length))
+
+
+def _rebuild(
+    storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
+) -> _Tensor:
+    """Stand in for `torch._utils._rebuild_tensor_v2`."""
+    # Whether gradients are needed, hooks, and metadata: that it is to be negated.
+    if len(rest) > 3 or (len(rest) == 3 and rest[2]):
+        raise ValueError("a tensor is more than its numbers")
+    if not isinstance(storage, _Storage):
+        raise TypeError("a tensor has no storage")
+    if len(shape) != len(strides) or len(shape) > 8:
+        raise ValueError("a tensor's shape and strides differ in length")
+    return _Tensor(
+        storage, _size(offset), tuple(map(_size, shape)), tuple(map(_size, strides))
+    )
+
+
+def _parameter(tensor: Any, *_: Any) -> Any:
+    """Stand in for `torch._utils._rebuild_parameter`."""
+    return tensor
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**48:
+        raise ValueError(f"{shown(value)} is no size")
+    return value
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "collections OrderedDict": make_dict,
+    "torch._utils _rebuild_tensor": _rebuild,
+    "torch._utils _rebuild_tensor_v2": _rebuild,
+    "torch._utils _rebuild_parameter": _parameter,
+    **{f"torch {name}": _Kind(name) for name in _DTYPES},
+}

@@ -1,0 +1,237 @@
+"""The search space: every point of it builds a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import image_shapes, points
+
+from alexnet import AlexNet
+from alexnet.space.hyperparameters import search_space
+from alexnet.space.ranges import ORDERS, Ranges
+
+
+def drawn(cls, hp, *args, **kwargs):
+    """Draw the network at a point without memory for its weights."""
+    with tf.Graph().as_default():
+        return cls.from_hyperparameters(hp, *args, **kwargs)
+
+
+def ask(values, image_shape=(32, 32, 3), **ranges):
+    """Return the hyperparameters after asking with some values given."""
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(values)
+    return hp, search_space(hp, image_shape, **ranges)
+
+
+def inactive(hp):
+    return {p.name for p in hp.space if not hp.is_active(p)}
+
+
+@given(points(), image_shapes(), st.integers(2, 1000))
+def test_every_point_builds(hp, image_shape, num_classes):
+    """Every point of every space builds a network with an output per class."""
+    model = drawn(AlexNet, hp, image_shape, num_classes)
+    assert model.output.shape == (None, num_classes)
+    assert model.input.shape == (None, *image_shape)
+    assert model.count_params() > 0
+
+
+@settings(max_examples=8)
+@given(points(), image_shapes(most=12))
+def test_points_compute(hp, image_shape):
+    """Networks of the space give probabilities that add up to 1 (float32)."""
+    model = AlexNet.from_hyperparameters(hp, image_shape, 3)
+    x = np.random.default_rng(0).random((2, *image_shape), "float32")
+    outputs = model(x)
+    np.testing.assert_allclose(np.sum(outputs, axis=-1), 1, rtol=1e-5)
+
+
+@given(image_shapes())
+def test_defaults_build_and_are_asked_for(image_shape):
+    """The default point builds, and each of its values is the one declared."""
+    hp = keras_tuner.HyperParameters()
+    point = search_space(hp, image_shape)
+    declared = Ranges.for_images(image_shape).defaults
+    for name, value in hp.values.items():
+        assert value == declared[name]
+    model = drawn(AlexNet, keras_tuner.HyperParameters(), image_shape, 10)
+    assert len(model.blocks) == len(point["model"]["blocks"]) == declared["num_blocks"]
+    assert model.dense_units == point["model"]["dense_units"]
+
+
+@given(points(), image_shapes())
+def test_points_lie_in_the_ranges(hp, image_shape):
+    """Every value of a point lies within the ranges; none is missing."""
+    ranges = Ranges.for_images(image_shape)
+    point = search_space(hp, image_shape)
+    model, training = point["model"], point["training"]
+    side = min(model["resize"] or image_shape[:2])
+    assert side in ranges.resize
+    least, most = ranges.num_blocks
+    assert least <= len(model["blocks"]) <= most
+    for number, block in enumerate(model["blocks"]):
+        assert block["filters"] in ranges.filters[number]
+        assert block["kernel_size"] in ranges.kernel_size[number]
+        assert block["strides"] in ranges.strides[number]
+        assert (block["pool"] or "none") in ranges.pool[number]
+        assert block.get("pool_size", 2) in ranges.pool_size
+        if "norm" in block:
+            assert number < 2
+            assert "-".join(block["order"]) in ORDERS
+            assert None not in block["norm"].values()
+    assert ranges.num_dense[0] <= len(model["dense_units"]) <= ranges.num_dense[1]
+    assert all(units in ranges.dense_units for units in model["dense_units"])
+    assert ranges.dropout[0] <= model["dropout"] <= ranges.dropout[1]
+    assert None not in training.values()
+    assert ("momentum" in training) == (training["optimizer"] == "sgd")
+
+
+@given(points(), image_shapes())
+def test_a_point_is_its_values(hp, image_shape):
+    """The same values give the same network again, as a search that resumes does."""
+    point = search_space(hp, image_shape)
+    again = keras_tuner.HyperParameters.from_config(hp.get_config())
+    assert search_space(again, image_shape) == point
+
+
+def test_images_keep_their_proportions():
+    """Images that are not square are resized by one factor for both sides."""
+    _, point = ask({"resize": 64}, (128, 200, 3))
+    assert point["model"]["resize"] == (64, 100)
+    _, point = ask({"resize": 128}, (128, 200, 3))
+    assert point["model"]["resize"] is None
+
+
+# A point at which everything is active but what belongs to the other optimizer.
+FULL = {"use_lrn": True, "num_blocks": 4, "num_dense": 2, "optimizer": "adamw"}
+FULL |= {f"pool_{number}": "max" for number in range(1, 5)}
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({}, {"sgd_learning_rate", "momentum"}),
+        ({"optimizer": "sgd"}, {"adamw_learning_rate"}),
+        (
+            {"use_lrn": False},
+            {"order", "lrn_depth_radius", "lrn_bias", "lrn_alpha", "lrn_beta"},
+        ),
+        (
+            {"num_blocks": 3},
+            {"filters_4", "kernel_size_4", "strides_4", "pool_4", "pool_size_4"},
+        ),
+        ({"pool_3": "none"}, {"pool_size_3"}),
+        ({"num_dense": 1}, {"dense_units_2"}),
+        ({"num_dense": 0}, {"dense_units_1", "dense_units_2", "dropout"}),
+    ],
+)
+def test_what_does_not_matter_is_inactive(values, names):
+    """What has no effect at a point is inactive there, and nothing else is."""
+    ranges = {"num_blocks": (2, 4), "strides": ((1, 2),) * 4}
+    hp, _ = ask({**FULL, **values}, (64, 64, 3), **ranges)
+    if "optimizer" not in values:
+        names = names | {"sgd_learning_rate", "momentum"}
+    assert inactive(hp) == names
+
+
+def test_without_lrn_blocks_have_no_norm():
+    """use_lrn decides whether the first two blocks, and only they, normalize."""
+    _, point = ask({"use_lrn": True})
+    assert ["norm" in block for block in point["model"]["blocks"]] == [
+        number < 2 for number in range(len(point["model"]["blocks"]))
+    ]
+    _, point = ask({"use_lrn": False})
+    assert not any("norm" in block for block in point["model"]["blocks"])
+
+
+@given(points(), image_shapes())
+def test_subclass_narrows_and_adds(hp, image_shape):
+    """A subclass passes ranges on, asks for more, and gets it as an argument."""
+
+    class Narrow(AlexNet):
+        @classmethod
+        def search_space(cls, hp, image_shape):
+            point = super().search_space(
+                hp, image_shape, num_blocks=(2, 3), use_lrn=(True,), num_dense=(1, 1)
+            )
+            point["model"]["dense_activation"] = hp.Choice(
+                "dense_activation", ["gelu", "tanh"]
+            )
+            return point
+
+    model = drawn(Narrow, hp, image_shape, 5)
+    assert type(model) is Narrow
+    assert 2 <= len(model.blocks) <= 3
+    assert model.dense_activation == hp.get("dense_activation")
+    assert len(model.dense_units) == 1
+    assert "norm1" in model.taps
+    assert {"use_lrn", "num_dense"}.isdisjoint(hp.values)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "values"),
+    [
+        ({"num_dense": (0, 0)}, {"dense_units": (), "dropout": 0.0}),
+        ({"dropout": (0.2, 0.2), "num_dense": (1, 2)}, {"dropout": 0.2}),
+        ({"resize": (24,)}, {"resize": (24, 24)}),
+        ({"defaults": {"dropout": 0.6}, "num_dense": (1, 2)}, {"dropout": 0.6}),
+        ({"dense_units": (7,), "num_dense": (2, 2)}, {"dense_units": (7, 7)}),
+    ],
+)
+def test_ranges_replace_those_of_the_image_size(ranges, values):
+    """A range of one value is no hyperparameter; defaults are merged."""
+    hp, point = ask({}, **ranges)
+    assert values.items() <= point["model"].items()
+    model = drawn(AlexNet, hp, (32, 32, 3), 2)
+    assert model.output.shape == (None, 2)
+
+
+def test_unknown_ranges_are_refused():
+    """A range that does not exist is refused by name."""
+    with pytest.raises(TypeError, match="filter_count"):
+        search_space(keras_tuner.HyperParameters(), (32, 32, 3), filter_count=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"num_blocks": (2, 6)},
+        {"num_blocks": (0, 2)},
+        {"num_blocks": (3, 2)},
+        {"num_blocks": (2, 3), "filters": ((16,), (32,))},
+    ],
+)
+def test_more_blocks_than_ranges_are_refused(ranges):
+    """The number of blocks is at least 1, and no more than what is described."""
+    received = re.escape(f"received num_blocks={ranges['num_blocks']}")
+    with pytest.raises(ValueError, match=f"num_blocks must.*{received}"):
+        search_space(keras_tuner.HyperParameters(), (32, 32, 3), **ranges)
+
+
+def test_ranges_say_what_they_are():
+    """Each range is described in the docstring of Ranges."""
+    for field in dataclasses.fields(Ranges):
+        assert field.name in Ranges.__doc__
+
+
+def test_overrides_replace_the_points_arguments():
+    """Arguments given to from_hyperparameters replace those of the point."""
+    hp = keras_tuner.HyperParameters()
+    model = drawn(AlexNet, hp, (32, 32, 3), 4, dense_units=(5,), rescale=1 / 255)
+    assert model.dense_units == (5,)
+    assert isinstance(model.get_layer("rescale"), keras.layers.Rescaling)
+
+
+def test_image_shape_is_checked():
+    """A bad image shape is refused before the space is read."""
+    with pytest.raises(ValueError, match=r"image_shape .*image_shape=\(32, 32\)"):
+        AlexNet.from_hyperparameters(keras_tuner.HyperParameters(), (32, 32))

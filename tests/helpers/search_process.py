@@ -1,0 +1,142 @@
+"""Searches in processes of their own, to be killed, starved and started again."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from tuning.store.directory import Store, read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--directory", "s", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]
+KEPT = 3
+# Sets the limit of a file's size, as a quota or `ulimit -f` does; then the command.
+LIMITED = """
+import resource, runpy, sys
+size = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+runpy.run_module("tuning", run_name="__main__", alter_sys=True)
+"""
+# Small, and slow enough to be met in the middle of a trial.
+NETS = """
+import time
+import keras
+from alexnet import AlexNet
+
+@keras.saving.register_keras_serializable(package="nets")
+class Slow(AlexNet):
+    @classmethod
+    def search_space(cls, hp, image_shape, num_dense=(0, 0)):
+        return super().search_space(
+            hp, image_shape, num_blocks=(2, 2), filters=((16,), (32,)),
+            use_lrn=(False,), num_dense=num_dense, batch_size=(128,), resize=(8,),
+        )
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs, run_eagerly=True)
+
+    def train_step(self, data):
+        time.sleep(0.05)
+        return super().train_step(data)
+"""
+
+
+def start(folder, *arguments, stdout=subprocess.PIPE, most_bytes=None, **variables):
+    """Start a search by the command line as the leader of a process group.
+
+    With `most_bytes`, no file of its processes may be larger. `variables` are added
+    to its environment.
+    """
+    module = ["-m", "tuning"] if most_bytes is None else ["-c", LIMITED, most_bytes]
+    return subprocess.Popen(
+        [sys.executable, *map(str, [*module, "search", *arguments])],
+        cwd=folder,
+        # A Ray elsewhere is none of its business.
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "RAY_ADDRESS": "127.0.0.1:1",
+            # Under a limit, Python leaves bytecode that is cut off in the sources.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **variables,
+        },
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process, timeout=150):
+    """Return exit status, standard output and standard error."""
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, output, errors
+
+
+def wait_for(condition, process, timeout=90):
+    """Wait until a condition holds, while the process runs; return its value."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.1)
+    return value
+
+
+def descendants(process, name=""):
+    """Return the processes below one, those whose title holds a name."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            pass
+    return found
+
+
+def statuses(folder):
+    """Return the trials' statuses by id."""
+    store = Store(folder / "s")
+    return {
+        trial: read_json(store.trial_file(trial))["status"]
+        for trial in store.trial_ids()
+        if store.trial_file(trial).exists()
+    }
+
+
+def rows_of(folder):
+    """Return the rows of results.csv."""
+    with (folder / "s" / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check_complete(folder, number):
+    """Check that each trial ended once, with a score, and the best with weights."""
+    rows = rows_of(folder)
+    assert [int(row["trial"]) for row in rows] == list(range(number))
+    assert {row["status"] for row in rows} == {"COMPLETED"}
+    store = Store(folder / "s")
+    ended = [row[0] for row in read_json(store.oracle_file)["ended"]]
+    assert sorted(ended, key=int) == [row["trial"] for row in rows]
+    for row in rows:
+        record = read_json(store.record_file(row["trial"]))
+        assert max(record["history"]["val_accuracy"]) == float(row["score"])
+    best = sorted(rows, key=lambda row: -float(row["score"]))[:KEPT]
+    kept = [row for row in rows if store.weights_file(row["trial"]).exists()]
+    assert sorted(row["trial"] for row in kept) == sorted(row["trial"] for row in best)
+    assert not list((folder / "s").rglob("checkpoint"))
+    assert not list((folder / "s").rglob("*.damaged-*"))
+    assert not list((folder / "s").rglob("*.part-*"))

@@ -1,0 +1,234 @@
+"""Pruning: the two rules, and what becomes of trials that are stopped by them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuning import HyperAlexNet, SearchSettings
+from tuning.oracles.kinds import make_oracle
+from tuning.oracles.pruning import halving_stops, is_rung, median_stops
+from tuning.store.directory import Store
+from tuning.store.results import ranked, read_results
+from tuning.trial.tuner import TrialTuner
+from tuning.view.status import status
+
+# KerasTuner calls threading.currentThread().getName().
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+]
+HYPERMODEL = HyperAlexNet((8, 8, 1), 10)
+VALUES = st.lists(st.integers(-9, 9).map(float), min_size=1, max_size=12)
+OTHERS = st.lists(VALUES, max_size=9)
+
+
+def negative(values):
+    """Return the values with the other sign."""
+    return [-value for value in values]
+
+
+@given(VALUES, OTHERS)
+def test_the_median_rule_is_that_of_vizier(own, others):
+    """Worse than the median of running averages, of five that completed: stop."""
+    others = [(values * 12)[:12] for values in others]
+    averages = np.array([np.mean(values[: len(own)]) for values in others])
+    expected = len(others) >= 5 and max(own) < np.median(averages) - 1e-12
+    assert median_stops(own, others, maximize=True) == expected
+
+
+@given(VALUES, OTHERS)
+def test_halving_keeps_the_best_third_of_a_rung(own, others):
+    """At 1, 3 and 9 epochs the best third goes on, of equals all; elsewhere all do."""
+    epochs = len(own)
+    there = [values[epochs - 1] for values in others if len(values) >= epochs]
+    order = sorted([*there, own[-1]], reverse=True)
+    least = order[max(1, len(order) // 3) - 1]
+    expected = epochs in (1, 3, 9) and own[-1] < least
+    assert halving_stops(own, others, maximize=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_others", "go_on"), [(0, 1), (1, 1), (4, 1), (5, 2), (8, 3), (9, 3)]
+)
+def test_a_third_of_those_at_a_rung_includes_the_trial(num_others, go_on):
+    """Of n trials at a rung, its own included, n // 3 go on, and one at least."""
+    others = [[float(n)] for n in range(num_others)]
+    for better in range(num_others + 1):
+        own = num_others - better - 0.5
+        assert halving_stops([own], others, True) == (better >= go_on)
+
+
+@pytest.mark.parametrize("rule", [median_stops, halving_stops])
+@given(own=VALUES, others=OTHERS)
+def test_less_is_better_where_it_is(rule, own, others):
+    """Minimizing the negative values is maximizing the values."""
+    lower = [negative(values) for values in others]
+    assert rule(own, others, True) == rule(negative(own), lower, False)
+
+
+@pytest.mark.parametrize("rule", [median_stops, halving_stops])
+@given(own=VALUES, others=OTHERS)
+def test_the_best_is_never_stopped(rule, own, others):
+    """A trial that no other was ever better than goes on."""
+    best = max(value for values in [own, *others] for value in values)
+    assert not rule([*own[:-1], best], others, True)
+
+
+@given(st.permutations(range(27)))
+def test_halving_bounds_what_reaches_the_next_rung(scores):
+    """However trials come, the best of all goes on, and of the last third not all."""
+    alive, seen = [], []
+    for score in scores:
+        if not halving_stops([float(score)], [[float(s)] for s in seen], True):
+            alive.append(score)
+        seen.append(score)
+    assert 26 in alive
+    assert scores[0] in alive
+    assert len(alive) < 27 or scores == sorted(scores)
+
+
+def test_rungs_are_powers_of_three():
+    """Rungs are after 1, 3, 9, 27 and 81 epochs."""
+    assert [n for n in range(1, 100) if is_rung(n)] == [1, 3, 9, 27, 81]
+
+
+def new_oracle(directory, tuner="random", prune="halving", trials=9):
+    """Return the oracle on a directory."""
+    tune = ("optimizer", "batch_size", "weight_decay")
+    settings = SearchSettings(
+        tuner=tuner, directory=directory, prune=prune, trials=trials, tune=tune
+    )
+    return make_oracle(settings, HYPERMODEL, Store(directory))
+
+
+def drive(oracle, scores, epochs=4):
+    """Run trials whose values are constant; return how many epochs each had."""
+    trained = []
+    for score in scores:
+        trial = oracle.create_trial("worker-0")
+        for epoch in range(epochs):
+            answer = oracle.update_trial(trial.trial_id, {"val_accuracy": score}, epoch)
+            if answer.status == "STOPPED":
+                break
+        is_pruned = answer.status == "STOPPED" and epoch + 1 < epochs
+        trial.status = "PRUNED" if is_pruned else "COMPLETED"
+        oracle.end_trial(trial)
+        trained.append(epoch + 1)
+    return trained
+
+
+SCORES = (0.5, 0.6, 0.1, 0.7, 0.65, 0.2, 0.9, 0.3, 0.8)
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "grid"])
+def test_every_oracle_prunes(tmp_path, tuner):
+    """On top of any oracle, what is stopped counts as ended, with its score."""
+    oracle = new_oracle(tmp_path, tuner)
+    assert drive(oracle, SCORES) == [4, 4, 1, 4, 1, 1, 4, 1, 3]
+    again = new_oracle(tmp_path, tuner)
+    for one in (oracle, again):
+        ended = one.progress()["ended"]
+        assert [score for _, _, score in ended] == list(SCORES)
+        pruned = [trial for trial, status, _ in ended if status == "PRUNED"]
+        assert pruned == ["2", "4", "5", "7", "8"]
+        assert not one.progress()["has_failed"]
+    again.begin("second")
+    assert again.create_trial("worker-0").status == "STOPPED"
+    rows = read_results(Store(tmp_path))
+    assert [row["epochs"] for row in rows] == [4, 4, 1, 4, 1, 1, 4, 1, 3]
+    assert [row["trial"] for row in ranked(rows, "val_accuracy")] == [*"6310"]
+
+
+def test_bayesian_search_learns_from_what_was_pruned(tmp_path):
+    """A pruned trial counts with its score where the next point is chosen."""
+    oracle = new_oracle(tmp_path, "bayesian")
+    drive(oracle, SCORES[:6])
+    oracle.create_trial("worker-0")
+    gpr = oracle.gpr
+    seen = -(gpr.y_train_ * gpr._y_train_std + gpr._y_train_mean)
+    # Tolerance: they were normalized.
+    assert sorted(seen) == pytest.approx(sorted(SCORES[:6]), abs=1e-9)
+    assert oracle.progress()["ended"][2][1] == "PRUNED"
+
+
+def test_a_pruned_trial_ends_once_if_the_state_was_not_written(tmp_path):
+    """If the oracle dies between a pruned trial's record and its state, it counts."""
+    oracle = new_oracle(tmp_path)
+    drive(oracle, SCORES[:2])
+    trial = oracle.create_trial("worker-0")
+    oracle.update_trial(trial.trial_id, {"val_accuracy": 0.1}, 0)
+    before = oracle.store.oracle_file.read_bytes()
+    trial.status = "PRUNED"
+    oracle.end_trial(trial)
+    oracle.store.oracle_file.write_bytes(before)
+    again = new_oracle(tmp_path)
+    assert again.progress()["ended"][2] == ("2", "PRUNED", 0.1)
+    assert again.progress()["running"] == []
+
+
+def test_the_median_rule_waits_for_five(tmp_path):
+    """With the median rule the first five trials have all of their epochs."""
+    oracle = new_oracle(tmp_path, prune="median")
+    assert drive(oracle, SCORES) == [4, 4, 4, 4, 4, 1, 4, 1, 4]
+
+
+def test_no_rule_no_pruning(tmp_path):
+    """Without a rule no trial is stopped, however bad."""
+    assert drive(new_oracle(tmp_path, prune=None), SCORES) == [4] * 9
+
+
+def test_status_shows_a_trial_that_runs_and_those_pruned(tmp_path):
+    """While a trial runs, its epochs and its last score are on record."""
+    oracle = new_oracle(tmp_path)
+    drive(oracle, SCORES[:3])
+    oracle.create_trial("worker-0")
+    oracle.create_trial("worker-1")
+    for epoch, accuracy in enumerate((0.75, 0.875)):
+        oracle.update_trial("3", {"val_accuracy": accuracy}, epoch)
+    settings = SearchSettings(directory=tmp_path, trials=9)
+    text = status(settings, Store(tmp_path))
+    assert "2 completed, 1 pruned, 0 failed, 2 running; 0." in text.splitlines()[0]
+    assert text.splitlines()[0].endswith(" MiB on disk")
+    assert "trial 3 runs: 2 of 10 epochs, val_accuracy 0.8750" in text
+    assert "trial 4 runs: 0 of 10 epochs\n" in text + "\n"
+
+
+def test_a_pruned_trial_stops_training(tmp_path):
+    """Training ends where the oracle says so, and leaves history and no weights."""
+    from test_tuner import Quick
+
+    from alexnet.data.images import ImageData, load_images
+
+    digits = load_images("digits")
+    data = ImageData(
+        digits.x_train[:300],
+        digits.y_train[:300],
+        digits.x_val[:100],
+        digits.y_val[:100],
+        digits.class_names,
+        "digits",
+    )
+    settings = SearchSettings(
+        directory=tmp_path,
+        trials=4,
+        epochs=4,
+        prune="halving",
+        tune=("sgd_learning_rate", "adamw_learning_rate", "optimizer"),
+    )
+    hypermodel = HyperAlexNet((8, 8, 1), 10, Quick, rescale=1 / 255)
+    store = Store(tmp_path)
+    oracle = make_oracle(settings, hypermodel, store)
+    TrialTuner(oracle, hypermodel, store, settings, "worker-0").run(data)
+    rows = read_results(store)
+    pruned = [row for row in rows if row["status"] == "PRUNED"]
+    assert pruned
+    assert rows[0]["status"] == "COMPLETED"
+    for row in rows:
+        assert row["epochs"] == len(row["history"]["val_accuracy"])
+        assert (row["epochs"] < 4) == (row in pruned)
+        assert row["score"] == max(row["history"]["val_accuracy"])
+        assert store.weights_file(row["trial"]).exists() == (row not in pruned)
+        assert not store.checkpoint_folder(row["trial"]).exists()

@@ -1,0 +1,339 @@
+"""Points that people name: checked before anything starts, and tried first."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from test_oracles import HYPERMODEL, TUNE, drive, new_oracle
+
+from tuning import SearchSettings, run_search
+from tuning.points.extension import go_on_with, without_tried
+from tuning.points.files import given_points, read_points
+from tuning.points.start_points import check_presets, complete_points, nearest
+from tuning.settings import TUNERS
+from tuning.space.limits import default_point, make_space
+from tuning.space.limits import point as point_at
+from tuning.store.directory import Store, StoreError, read_json
+
+# KerasTuner calls threading.currentThread().getName().
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+]
+SPACE = make_space(HYPERMODEL, TUNE)
+DEFAULT = default_point(SPACE).values
+POINTS = ({"batch_size": 128}, {"optimizer": "sgd", "weight_decay": 1e-3})
+
+
+def complete(*points, space=SPACE, hypermodel=HYPERMODEL, **limits):
+    """Return completed points."""
+    settings = SearchSettings(**limits)
+    return complete_points("start_with", points, space, hypermodel, settings)
+
+
+def bare(values):
+    """Return a point without Hyperband's own values."""
+    return {name: v for name, v in values.items() if not name.startswith("tuner/")}
+
+
+@pytest.mark.parametrize(
+    ("content", "points"),
+    [('{"dropout": 0.5}', ({"dropout": 0.5},)), ("[{}, {}]", ({}, {})), ("[]", ())],
+)
+def test_reads_a_point_or_a_list(tmp_path, content, points):
+    """A file holds one point, or a list of points."""
+    (tmp_path / "points.json").write_text(content)
+    assert read_points(tmp_path / "points.json") == points
+
+
+@pytest.mark.parametrize("content", ["", "{", "3", '["a"]', "[" * 100_000])
+def test_refuses_files_without_points(tmp_path, content):
+    """A file that holds anything else is refused with its name."""
+    (tmp_path / "points.json").write_text(content)
+    with pytest.raises(ValueError, match=r"file of points must .*received .*points\.j"):
+        read_points(tmp_path / "points.json")
+
+
+def test_a_missing_file_is_told(tmp_path):
+    """A file that is not there is refused with its name."""
+    with pytest.raises(ValueError, match=r"received .*none\.json: .*No such file"):
+        read_points(tmp_path / "none.json")
+
+
+def test_what_a_point_leaves_out_has_its_default():
+    """A point is completed with the defaults of what is active at it."""
+    assert complete({}) == [DEFAULT]
+    (point,) = complete(POINTS[1])
+    assert point["optimizer"] == "sgd"
+    assert point["weight_decay"] == 1e-3
+    assert "sgd_learning_rate" in point
+    assert "adamw_learning_rate" not in point
+    (point,) = complete({"batch_size": 32.0})
+    assert type(point["batch_size"]) is int
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"batchsize": 3}, r"received batchsize=3 in start_with\[0\]\. They are res"),
+        ({"batch_size": 17}, r"batch_size must be one of 16, 32, 64, 128; received"),
+        ({"batch_size": True}, r"received batch_size=True in start_with\[0\]"),
+        ({"weight_decay": 2}, r"weight_decay must be from .* to .*; received weight_"),
+        ({"weight_decay": "2"}, r"weight_decay must be from .*weight_decay='2'"),
+        ({"weight_decay": float("nan")}, r"received weight_decay=nan"),
+        ({"optimizer": None}, r"one of 'adamw', 'sgd'; received optimizer=None"),
+        ({"num_blocks": 2}, r"does not vary in this search .*or name it in tune"),
+        (
+            {"sgd_learning_rate": 0.05},
+            r"which needs optimizer to be sgd\. Leave it out",
+        ),
+    ],
+)
+def test_refuses_what_is_no_point_of_the_space(point, message):
+    """A name or value outside the space is refused with rule, value and remedy."""
+    with pytest.raises(ValueError, match=message):
+        complete(point)
+
+
+def test_refuses_points_beyond_the_limits():
+    """A point whose network is too large is refused, with the limits and its size."""
+    cost = HYPERMODEL.cost(point_at(DEFAULT, SPACE))
+    complete({}, max_parameters=cost.parameters)
+    match = (
+        rf"received max_parameters={cost.parameters}, .*start_with\[1\], whose network "
+        r"has [\d,]+ parameters and [\d,]+ multiply-adds for images of \(8, 8, 1\)"
+    )
+    with pytest.raises(ValueError, match=match):
+        complete({}, {"dense_units_1": 512}, max_parameters=cost.parameters)
+    with pytest.raises(ValueError, match=r"received .*'paper' in start_with\[0\], who"):
+        complete("paper", max_multiply_adds=10)
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_start_points_come_first(tmp_path, tuner):
+    """Start points run first, then the default point and what is drawn without them."""
+    oracle = new_oracle(tmp_path / "a", tuner, start_with=POINTS, epochs=9)
+    begun = [bare(values) for _, values in drive(oracle, steps=9)]
+    assert begun[:3] == [*complete(*POINTS), DEFAULT]
+    plain = drive(new_oracle(tmp_path / "b", tuner, epochs=9), steps=5)
+    if tuner != "bayesian":  # It has learnt of other points.
+        assert begun[2:4] == [bare(values) for _, values in plain][:2]
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_start_points_survive_restarts(tmp_path, tuner):
+    """With start points, too, a restart before every call changes no trial."""
+    options = {"start_with": POINTS, "add": ({"batch_size": 16},)}
+    whole = drive(new_oracle(tmp_path / "a", tuner, **options))
+    assert len(whole) == 10
+    broken = drive(
+        new_oracle(tmp_path / "b", tuner, **options),
+        reopen=lambda _: new_oracle(tmp_path / "b", tuner, **options),
+    )
+    assert broken == whole
+
+
+def test_a_grid_visits_start_points_once(tmp_path):
+    """Start points are tried once, on the grid or not, and the whole grid, too."""
+    tune = ("optimizer", "batch_size", "weight_decay")
+    points = ({"batch_size": 64}, {"weight_decay": 1.234e-4}, {})
+    oracle = new_oracle(tmp_path, "grid", trials=999, tune=tune, start_with=points)
+    values = next(hp.values for hp in SPACE.space if hp.name == "weight_decay")
+    default = DEFAULT["weight_decay"]
+    begun = [
+        (v["optimizer"], v["batch_size"], v["weight_decay"])
+        for _, v in drive(oracle, workers=2)
+    ]
+    decays = {default, *values}
+    grid = set(itertools.product(("adamw", "sgd"), (16, 32, 64, 128), decays))
+    assert len(begun) == len(set(begun))
+    assert set(begun) == grid | {("adamw", DEFAULT["batch_size"], 1.234e-4)}
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_more_trials_go_on_as_if_there_had_been_more(tmp_path, tuner):
+    """A search that is extended tries the points of one that was longer at once."""
+
+    def numbered(trials):
+        ids = ("tuner/trial_id",)  # Of 12 trials the first is "00", of 9 "0".
+        return [
+            (int(t), {n: int(v) if n in ids else v for n, v in values.items()})
+            for t, values in trials
+        ]
+
+    few = drive(new_oracle(tmp_path / "a", tuner, trials=9))
+    more = drive(new_oracle(tmp_path / "a", tuner, trials=12))
+    assert (len(few), len(more)) == (9, 3)
+    longer = drive(new_oracle(tmp_path / "b", tuner, trials=12))
+    assert numbered(few + more) == numbered(longer)
+
+
+def settings_of(directory, **settings):
+    """Return settings of a search that `new_oracle` makes."""
+    return SearchSettings(
+        directory=directory, **{"trials": 9, "epochs": 3, "tune": TUNE, **settings}
+    )
+
+
+def extend(directory, stored, told, **settings):
+    """Return the settings with which a search goes on."""
+    store = Store(directory)
+    given = go_on_with(stored, settings_of(directory, **settings), store)
+    return without_tried(given, stored, HYPERMODEL, store, told.append)
+
+
+def test_added_points_come_next_and_once(tmp_path):
+    """Added points run next, beyond the trials; the same command adds them once."""
+    stored, told = settings_of(tmp_path), []
+    begun = drive(new_oracle(tmp_path))
+    given = (*POINTS, {}, bare(begun[4][1]), POINTS[0])
+    more = extend(tmp_path, stored, told, add=given)
+    assert more.add == POINTS
+    assert [line.split(":")[0].split(" as ")[1] for line in told] == [
+        *("trial 0", "trial 4", "a point that is added")
+    ]
+    begun = drive(new_oracle(tmp_path, add=more.add))
+    assert [values for _, values in begun] == complete(*POINTS)
+    told.clear()
+    again = extend(tmp_path, more, told, add=POINTS)
+    assert again == more
+    assert told == []
+    assert extend(tmp_path, more, told) == more
+    assert drive(new_oracle(tmp_path, add=again.add)) == []
+
+
+def test_an_added_point_is_checked(tmp_path):
+    """A point to add that is none of the space is refused under its name."""
+    with pytest.raises(ValueError, match=r"batch_size=3 in add\[1\]"):
+        new_oracle(tmp_path, add=({}, {"batch_size": 3}))
+    for name in ("start_with", "add"):
+        points = {name: ({"batch_size": 3},)}
+        with pytest.raises(ValueError, match=rf"batch_size=3 in {name}\[0\]"):
+            without_tried(
+                settings_of(tmp_path, **points),
+                None,
+                HYPERMODEL,
+                Store(tmp_path),
+                print,
+            )
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_start_points_are_refused(tmp_path):
+    """Start points belong to a search; others are refused with the difference."""
+    stored = settings_of(tmp_path, start_with=POINTS[:1])
+    with pytest.raises(StoreError, match=r"differs in start_with: \[\{'batch_size': "):
+        go_on_with(stored, settings_of(tmp_path), Store(tmp_path))
+    same = settings_of(tmp_path, start_with=json.loads(json.dumps(POINTS[:1])))
+    assert go_on_with(stored, same, Store(tmp_path)) == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ("", ()),
+        ("paper", ("paper",)),
+        ("paper, points.json,./caffe", ("paper", *POINTS, {"dropout": 0.5})),
+        ("caffe,", ("caffe",)),
+    ],
+)
+def test_the_command_line_mixes_presets_and_files(tmp_path, monkeypatch, text, points):
+    """A name is a preset's, even beside such a file; .json or a folder make a file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "points.json").write_text(json.dumps(POINTS))
+    (tmp_path / "caffe").write_text('{"dropout": 0.5}')
+    assert given_points(text) == points
+    assert SearchSettings(start_with=points).start_with == points
+
+
+@pytest.mark.parametrize("name", ["start_with", "add"])
+def test_unknown_presets_are_refused_first(tmp_path, monkeypatch, name):
+    """A name that is no preset's is refused before the images are loaded."""
+    monkeypatch.setattr("alexnet.data.images.load_images", None)
+    monkeypatch.chdir(tmp_path)
+    settings = SearchSettings(directory="s", workers=0, **{name: ("cafe",)})
+    match = (
+        rf"received 'cafe' in {name}\[0\]\. There is no preset 'cafe'\. Did you mean "
+        r"'caffe'\? There are: caffe, .*\. There is no file 'cafe' either\."
+    )
+    with pytest.raises(ValueError, match=match):
+        run_search(settings)
+    assert not (tmp_path / "s").exists()
+    (tmp_path / "cafe").touch()
+    with pytest.raises(ValueError, match=r"For the file, write \./cafe\."):
+        check_presets(settings, HYPERMODEL.model.presets)
+
+
+def test_a_preset_is_a_point_within_what_varies():
+    """A preset's point has the defaults of what `tune` does not name."""
+    (point,) = complete("paper")
+    assert point["optimizer"] == "sgd"
+    assert point["batch_size"] == 128
+    assert point["num_blocks"] == DEFAULT["num_blocks"]
+    assert point == nearest("paper", SPACE, HYPERMODEL).values
+    assert complete(dict(point)) == [point]
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_presets_come_first(tmp_path, tuner):
+    """Presets run in their order, before the default point; equal ones once."""
+    names = ("cifar10_quick", "paper", "ungrouped")
+    oracle = new_oracle(tmp_path, tuner, start_with=names, epochs=9)
+    begun = [bare(values) for _, values in drive(oracle, steps=9)]
+    assert begun[:3] == [*complete(*names[:2]), DEFAULT]
+
+
+def test_a_preset_is_added_once(tmp_path):
+    """Departures of presets are told when they are new, and the same command adds once.
+
+    What makes a search the same are the presets' names.
+    """
+    stored, told = settings_of(tmp_path, start_with=("net145", "torchvision")), []
+    begin = extend(tmp_path, None, told, start_with=stored.start_with, add=("slim",))
+    assert [line.partition(" ")[0] for line in told] == [
+        "net145",
+        "torchvision",
+        "slim",
+    ]
+    assert "\n  conv4, conv5, fc7: left out\n" in told[0]
+    assert begin.to_json()["start_with"] == ["net145", "torchvision"]
+    stored = SearchSettings(**json.loads(json.dumps(begin.to_json())))
+    told.clear()
+    again = ("slim", "ungrouped", "cifar10_full")
+    more = extend(tmp_path, stored, told, start_with=stored.start_with, add=again)
+    assert more.add == ("slim", "cifar10_full")
+    assert told[0].startswith("Not added, since the search has it as a point that it")
+    assert [line.partition(" ")[0] for line in told[1:]] == ["cifar10_full"]
+    with pytest.raises(StoreError, match=r"start_with: \['net145', 'torchvision'\] t"):
+        extend(tmp_path, stored, told, start_with=("net145",))
+
+
+def test_equal_presets_are_told(tmp_path):
+    """Two presets that the space cannot tell apart are one trial, and that is said."""
+    told = []
+    extend(tmp_path, None, told, start_with=("paper", "ungrouped"))
+    assert told[-1].endswith("the same point here: paper, ungrouped")
+
+
+def test_a_search_starts_with_a_preset(tmp_path, capsys):
+    """A whole search tries the preset first, and says what is not as published."""
+    settings = SearchSettings(
+        directory=tmp_path / "s",
+        start_with=("cifar10_quick",),
+        trials=1,
+        epochs=1,
+        workers=0,
+    )
+    result = run_search(settings)
+    assert result.hyperparameters["filters_3"] == 64
+    assert result.hyperparameters["sgd_learning_rate"] == 0.001
+    output = capsys.readouterr().out
+    assert output.startswith("cifar10_quick is tried as near to it as the space allows")
+    assert "\n  batch_size: 100 published, 128 here\n" in output
+    assert read_json(Store(tmp_path / "s").settings_file)["start_with"] == [
+        "cifar10_quick"
+    ]
+    run_search(settings)
+    assert "published" not in capsys.readouterr().out

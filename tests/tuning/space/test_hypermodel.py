@@ -1,0 +1,299 @@
+"""HyperAlexNet: in plain KerasTuner, and what it costs to know what a point costs."""
+
+from __future__ import annotations
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alexnet import AlexNet
+from tuning import HyperAlexNet
+from tuning.space.limits import default_point, make_space
+
+pytestmark = [
+    # KerasTuner calls threading.currentThread().getName().
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+    # KerasTuner keeps the optimizer's state and has no use for it.
+    pytest.mark.filterwarnings("ignore:Skipping variable loading:UserWarning"),
+    # Keras says so of each dataset, shuffled or not.
+    pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning"),
+]
+FULL = AlexNet.search_space
+
+
+class Narrow(AlexNet):
+    """Two small blocks and one way to train; only the dense layers vary."""
+
+    @classmethod
+    def search_space(cls, hp, image_shape):
+        """Read a point of a space with two hyperparameters."""
+        return super().search_space(
+            hp,
+            image_shape,
+            resize=(8,),
+            num_blocks=(2, 2),
+            filters=((16,), (32,)),
+            kernel_size=((3,), (3,)),
+            strides=((1,), (1,)),
+            pool=(("max",), ("max",)),
+            pool_size=(2,),
+            use_lrn=(False,),
+            num_dense=(0, 1),
+            dense_units=(64, 128),
+            dropout=(0.0, 0.0),
+            optimizer=("adamw",),
+            adamw_learning_rate=(1e-3, 1e-3),
+            weight_decay=(1e-4, 1e-4),
+            batch_size=(16,),
+            augmentation=(0.0, 0.0),
+        )
+
+    def compile(self, *args, **kwargs):
+        """Compile without a graph, which takes longer to make than to run."""
+        super().compile(*args, **kwargs, run_eagerly=True)
+
+
+class CountedBatches(keras.callbacks.Callback):
+    """Counts the batches that are trained on."""
+
+    count = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count one more."""
+        self.count += 1
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Return 48 images in [0, 1] of four classes, with labels."""
+    rng = np.random.default_rng(0)
+    return rng.random((48, 8, 8, 1), dtype="float32"), np.arange(48) % 4
+
+
+TUNERS = {
+    "random": (keras_tuner.RandomSearch, {"max_trials": 2}),
+    "bayesian": (keras_tuner.BayesianOptimization, {"max_trials": 2}),
+    "hyperband": (keras_tuner.Hyperband, {"max_epochs": 2}),
+    "grid": (keras_tuner.GridSearch, {"max_trials": 2}),
+}
+
+
+@pytest.mark.parametrize("kind", TUNERS)
+def test_works_in_plain_keras_tuner(kind, images, tmp_path):
+    """Each of KerasTuner's tuners searches the full space without failures."""
+    tuner_class, arguments = TUNERS[kind]
+    tuner = tuner_class(
+        HyperAlexNet(image_shape=(8, 8, 1), num_classes=4),
+        objective="val_accuracy",
+        directory=tmp_path,
+        seed=1,
+        **arguments,
+    )
+    tuner.search(*images, validation_data=images, epochs=1, verbose=0)
+    trials = list(tuner.oracle.trials.values())
+    assert [trial.status for trial in trials] == ["COMPLETED"] * 2
+    full = keras_tuner.HyperParameters()
+    FULL(full, (8, 8, 1))
+    names = {hp.name for hp in full.space}
+    assert {hp.name for hp in tuner.oracle.get_space().space} == names
+    model = tuner.get_best_models()[0]
+    assert isinstance(model, AlexNet)
+    assert model.output_shape == (None, 4)
+
+
+def test_a_subclass_narrows_the_space(images, tmp_path):
+    """What a subclass leaves out of its search space never varies."""
+    tuner = keras_tuner.GridSearch(
+        HyperAlexNet((8, 8, 1), 4, Narrow), objective="val_loss", directory=tmp_path
+    )
+    tuner.search(*images, validation_data=images, epochs=1, verbose=0)
+    points = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
+    assert [point["num_dense"] for point in points].count(1) == 2
+    assert {name for point in points for name in point} == {
+        *("num_dense", "dense_units_1")
+    }
+    assert len(points) == 3
+    assert isinstance(tuner.get_best_models()[0], Narrow)
+
+
+@pytest.fixture
+def built():
+    """Return a hypermodel, the default point of its space and its network."""
+    hypermodel = HyperAlexNet((8, 8, 1), 4, Narrow)
+    hp = default_point(make_space(hypermodel))
+    return hypermodel, hp, hypermodel.build(hp)
+
+
+def test_trains_with_the_batch_size_of_the_point(built, images):
+    """Arrays are trained on in batches of the point's size, unless one is given."""
+    hypermodel, hp, model = built
+    for given, expected in (({}, 3), ({"batch_size": 24}, 2)):
+        batches = CountedBatches()
+        hypermodel.fit(hp, model, *images, callbacks=[batches], verbose=0, **given)
+        assert batches.count == expected
+
+
+def test_refuses_bytes_that_nothing_rescales(built, images):
+    """Integer images are refused unless the model rescales them."""
+    hypermodel, hp, model = built
+    x = (255 * images[0]).astype("uint8")
+    with pytest.raises(ValueError, match=r"received x of type uint8.*rescale=1/255"):
+        hypermodel.fit(hp, model, x, images[1])
+    rescaled = HyperAlexNet((8, 8, 1), 4, Narrow, rescale=1 / 255)
+    model = rescaled.build(hp)
+    assert model.rescale == 1 / 255
+    rescaled.fit(hp, model, x, images[1], verbose=0)
+
+
+def test_refuses_images_of_another_shape(built, images):
+    """Images of another shape than announced are refused with both shapes."""
+    hypermodel, hp, model = built
+    with pytest.raises(
+        ValueError,
+        match=r"image_shape=\(8, 8, 1\); received x of shape \(48, 4, 8, 1\)",
+    ):
+        hypermodel.fit(hp, model, images[0][:, :4], images[1])
+
+
+def test_refuses_arguments_without_a_name(built, images):
+    """Only x and y go by position: a third would be taken for something else."""
+    hypermodel, hp, model = built
+    with pytest.raises(TypeError, match="received 3 arguments without a name"):
+        hypermodel.fit(hp, model, *images, 16)
+
+
+def test_a_dataset_passes_through(built, images):
+    """A tf.data.Dataset is trained on as it is, its own batches included."""
+    hypermodel, hp, model = built
+    batches = CountedBatches()
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(12)
+    history = hypermodel.fit(
+        hp, model, dataset, validation_data=dataset, callbacks=[batches], verbose=0
+    )
+    assert batches.count == 4
+    assert "val_accuracy" in history.history
+
+
+def test_validation_split_takes_the_last(built, images):
+    """With validation_split the last images validate, as in Keras."""
+    hypermodel, hp, model = built
+    x, y = images
+    history = hypermodel.fit(hp, model, x, y, validation_split=0.25, verbose=0)
+    loss, accuracy = model.evaluate(x[36:], y[36:], verbose=0)
+    # Tolerance: the sums over batches may be taken in another order.
+    assert history.history["val_loss"][0] == pytest.approx(loss, rel=1e-5)
+    assert history.history["val_accuracy"][0] == pytest.approx(accuracy, abs=1e-6)
+
+
+@pytest.mark.parametrize("image_shape", [(8, 8, 1), (28, 28, 1), (32, 48, 3)])
+def test_cost_is_that_of_the_built_model(image_shape):
+    """`cost` gives what the network at the point has, wherever the point lies."""
+    hypermodel = HyperAlexNet(image_shape, 10)
+    space = make_space(hypermodel)
+    for seed in range(3):
+        hp = keras_tuner.HyperParameters()
+        for index, entry in enumerate(space.space):
+            hp.merge([entry])
+            if hp.is_active(entry):
+                hp.values[entry.name] = entry.random_sample(100 * seed + index + 1)
+        cost = hypermodel.cost(hp)
+        model = hypermodel.build(hp)
+        kernels = [w for w in model.weights if w.path.endswith("kernel")]
+        assert cost == (model.count_params(), model.multiply_adds)
+        assert cost.parameters == sum(np.prod(w.shape) for w in model.weights)
+        assert cost.multiply_adds >= sum(np.prod(w.shape) for w in kernels)
+
+
+def test_cost_is_measured_where_a_subclass_draws():
+    """A class that draws in a way of its own is built to know what it costs."""
+
+    class Doubled(AlexNet):
+        def draw_block(self, inputs, number, arguments):
+            filters = 2 * arguments["filters"]
+            return super().draw_block(inputs, number, {**arguments, "filters": filters})
+
+    hypermodel = HyperAlexNet((8, 8, 1), 10, Doubled)
+    hp = default_point(make_space(hypermodel))
+    for filters in (16, 32, 64):
+        hp.values["filters_1"] = filters
+        model = hypermodel.build(hp)
+        assert hypermodel.cost(hp) == (model.count_params(), model.multiply_adds)
+
+
+def test_cost_builds_the_first_network_alone(monkeypatch):
+    """A class that gives no network fails at once; others are built only once."""
+
+    class Broken(AlexNet):
+        @classmethod
+        def search_space(cls, hp, image_shape):
+            point = FULL(hp, image_shape)
+            point["model"]["dropout"] = 2.0
+            return point
+
+    broken = HyperAlexNet((8, 8, 1), 10, Broken)
+    with pytest.raises(ValueError, match=r"received dropout=2\.0"):
+        broken.cost(default_point(make_space(broken)))
+    hypermodel, built = HyperAlexNet((8, 8, 1), 10), []
+    network = hypermodel._network
+    monkeypatch.setattr(
+        hypermodel, "_network", lambda hp: built.append(hp) or network(hp)
+    )
+    hp = default_point(make_space(hypermodel))
+    for filters in (16, 32, 64):
+        hp.values["filters_1"] = filters
+        hypermodel.cost(hp)
+    assert len(built) == 1
+
+
+def test_cost_makes_no_weights():
+    """The cost of a network that no memory could hold is known all the same."""
+
+    class Huge(AlexNet):
+        @classmethod
+        def search_space(cls, hp, image_shape):
+            point = FULL(hp, image_shape)
+            point["model"]["dense_units"] = (20_000_000, 20_000_000)
+            return point
+
+    hypermodel = HyperAlexNet((8, 8, 1), 10, Huge)
+    cost = hypermodel.cost(default_point(make_space(hypermodel)))
+    assert cost.parameters > 4e14
+    # And nothing of it is made later.
+    keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+
+
+@pytest.mark.parametrize(("flip", "shift"), [(False, 0.0), (True, 0.0), (False, 0.2)])
+def test_flip_and_shift_reach_the_batches(images, flip, shift):
+    """horizontal_flip and the point's augmentation change what is trained on."""
+    seen = []
+
+    class Recording(Narrow):
+        @classmethod
+        def search_space(cls, hp, image_shape):
+            point = super().search_space(hp, image_shape)
+            point["training"]["augmentation"] = shift
+            return point
+
+        def train_step(self, data):
+            seen.extend(data[0].numpy())
+            return super().train_step(data)
+
+    hypermodel = HyperAlexNet((8, 8, 1), 4, Recording, horizontal_flip=flip)
+    hp = default_point(make_space(hypermodel))
+    hypermodel.fit(hp, hypermodel.build(hp), *images, verbose=0)
+    kept = {image.tobytes() for image in images[0]}
+    mirrored = {image[:, ::-1].tobytes() for image in images[0]}
+    num_kept = sum(image.tobytes() in kept for image in seen)
+    num_mirrored = sum(image.tobytes() in mirrored for image in seen)
+    assert len(seen) == 48
+    if not flip and not shift:
+        assert (num_kept, num_mirrored) == (48, 0)
+    elif flip:
+        assert num_kept + num_mirrored == 48
+        assert 10 <= num_mirrored <= 38
+    else:
+        assert num_kept < 20
+        assert num_mirrored == 0

@@ -1,0 +1,270 @@
+"""Store: files are whole or as they were, and a directory holds one search."""
+
+from __future__ import annotations
+
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tuning.store import directory as store_module
+from tuning.store.directory import (
+    MAX_JSON_BYTES,
+    Store,
+    StoreError,
+    read_json,
+    write_bytes,
+    write_csv,
+    write_json,
+)
+
+JOIN = """
+import sys, time
+from tuning.store.directory import Store
+with Store(sys.argv[1]).joined():
+    print("joined", flush=True)
+    time.sleep(60)
+"""
+HOLD = """
+import sys, time
+from tuning.store.directory import Store
+with Store(sys.argv[1]).locked():
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def names_in(folder):
+    """Return the names of a folder's files, hidden ones too."""
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_writes_json_that_it_reads(tmp_path):
+    """What is written as JSON is read back equal, and nothing else is left."""
+    value = {"a": [1, 2.5, None, True], "ü": "text"}
+    write_json(tmp_path / "deep" / "file.json", value)
+    assert read_json(tmp_path / "deep" / "file.json") == value
+    assert names_in(tmp_path / "deep") == ["file.json"]
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path):
+    """If the disk takes no more, the old file stays whole and no part is left."""
+    file = tmp_path / "file.json"
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from tuning.store.directory import write_bytes
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_bytes(Path(sys.argv[1]), b"x" * 100_000)
+except OSError as error:
+    print(error)
+"""
+    write_json(file, {"old": 1})
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "File too large" in done.stdout, done
+    assert read_json(file) == {"old": 1}
+    assert names_in(tmp_path) == ["file.json"]
+
+
+def test_what_cannot_be_json_leaves_the_old_file(tmp_path):
+    """A value that is no plain data is refused before the file is touched."""
+    write_json(tmp_path / "file.json", 1)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(tmp_path / "file.json", {"a": object()})
+    assert read_json(tmp_path / "file.json") == 1
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_part(tmp_path):
+    """If the last step fails, the temporary file is removed."""
+    (tmp_path / "name").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_bytes(tmp_path / "name", b"content")
+    assert names_in(tmp_path) == ["name"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe\x00", None])
+def test_damaged_json_is_told_with_its_name(content, tmp_path):
+    """A file that is cut off, no text or missing raises StoreError naming it."""
+    file = tmp_path / "oracle.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"received .*oracle\.json: .*"):
+        read_json(file)
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    """A file that is larger than any of a search is refused by its size."""
+    with (tmp_path / "file.json").open("wb") as file:
+        file.truncate(MAX_JSON_BYTES + 1)
+    with pytest.raises(StoreError, match="it is larger than"):
+        read_json(tmp_path / "file.json")
+
+
+def test_csv_holds_every_column(tmp_path):
+    """Rows with different keys give one table; what a row lacks stays empty."""
+    write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": "x,y", "a": None}])
+    assert (tmp_path / "t.csv").read_text() == 'a,b\n1,\n,"x,y"\n'
+
+
+def test_lock_refuses_another_process_until_it_is_killed(tmp_path):
+    """A directory in use is refused; a killed holder leaves it free."""
+    store = Store(tmp_path)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(StoreError, match=rf"received {tmp_path}, where another is"),
+            store.locked(),
+        ):
+            pass
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        holder.stdout.close()
+    with store.locked():
+        pass
+
+
+def test_waits_until_the_processes_of_an_earlier_run_are_gone(tmp_path):
+    """A worker that outlives its search keeps the next one waiting, not for ever."""
+    store = Store(tmp_path)
+    (tmp_path / "trial_0").mkdir()
+    parts = [tmp_path / ".oracle.json.part-abc", tmp_path / "trial_0" / ".t.part-xy"]
+    for part in parts:
+        part.write_text("{")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOIN, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout.readline() == "joined\n"
+        with pytest.raises(StoreError, match=rf"received {tmp_path}, which some of an"):
+            store.wait_until_left(timeout_s=0.3)
+        assert all(part.exists() for part in parts)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+            worker.stdout.close()
+    store.wait_until_left(timeout_s=0.3)
+    assert not any(part.exists() for part in parts)
+
+
+def test_lock_is_free_after_use(tmp_path):
+    """A lock can be taken again, also after an error inside."""
+    store = Store(tmp_path)
+    with pytest.raises(KeyError, match="inside"), store.locked():
+        raise KeyError("inside")
+    with store.locked():
+        pass
+
+
+@pytest.mark.parametrize("path", ["file/search", "file"])
+def test_refuses_a_directory_that_cannot_be_made(path, tmp_path):
+    """A path that cannot be a directory is refused, with the remedy."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=rf"received {tmp_path / path}: .*--directory"):
+        Store(tmp_path / path).create()
+
+
+def test_refuses_a_directory_that_cannot_be_written():
+    """A directory where no file can be made is refused, root or not."""
+    with pytest.raises(StoreError, match=r"must be writable; received /proc/self"):
+        Store("/proc/self").create()
+
+
+def test_discards_only_what_is_unused(tmp_path):
+    """A directory is removed if no search began in it, and kept with other files."""
+    unused, used, foreign = (Store(tmp_path / n) for n in ("unused", "used", "foreign"))
+    for store in (unused, used, foreign):
+        store.create()
+        store.native_log_file.write_text("messages")
+    write_json(used.settings_file, {})
+    (foreign.root / "notes.txt").write_text("mine")
+    for store in (unused, used, foreign):
+        store.discard_if_unused()
+    assert not unused.root.exists()
+    assert used.native_log_file.exists()
+    assert names_in(foreign.root) == ["notes.txt"]
+
+
+def test_lists_trials_in_order(tmp_path):
+    """Trials are those with a record, in the order of their ids."""
+    store = Store(tmp_path)
+    for trial in ("02", "00", "01"):
+        write_json(store.trial_file(trial), {})
+    (tmp_path / "trial_03").mkdir()
+    assert store.trial_ids() == ["00", "01", "02"]
+
+
+def test_layout_is_documented():
+    """Every name in the module's table of the layout is one that Store uses."""
+    store = Store("/search")
+    files = {
+        store.settings_file,
+        store.oracle_file,
+        store.results_file,
+        store.best_model_file,
+        store.best_hyperparameters_file,
+        store.point_file("03"),
+        store.trial_file("03"),
+        store.record_file("03"),
+        store.weights_file("03"),
+        store.error_file("03"),
+    }
+    listed = {
+        line.split()[0]
+        for line in (store_module.__doc__ or "").splitlines()[2:]
+        if line.strip()
+    }
+    assert {str(file.relative_to("/search")) for file in files} <= listed
+
+
+def test_files_of_a_ray_that_was_killed_are_removed(tmp_path):
+    """The next run removes the folder that the last one noted, and no other."""
+    store = Store(tmp_path / "s")
+    store.create()
+    ours = Path(tempfile.mkdtemp(prefix="alexnet-", dir="/tmp"))
+    others = tmp_path / "alexnet-other"
+    others.mkdir()
+    for folder in (ours, others):
+        store.ray_file.write_text(str(folder))
+        store.wait_until_left()
+        assert not store.ray_file.exists()
+    assert (ours.exists(), others.exists()) == (False, True)
+
+
+def test_files_have_the_permissions_that_people_chose(tmp_path):
+    """What is written is as open as the umask of the process lets it be."""
+    script = (
+        "import pathlib\n"
+        "from tuning.store.directory import write_bytes\n"
+        "write_bytes(pathlib.Path('f'), b'')"
+    )
+    for umask, mode in ((0o077, 0o600), (0o022, 0o644)):
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+            umask=umask,
+            check=True,
+        )
+        assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode

@@ -1,0 +1,1 @@
+"""Ray: session, driver, workers, resources."""

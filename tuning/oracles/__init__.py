@@ -1,0 +1,1 @@
+"""Oracles: which trial comes next, and what has ended."""

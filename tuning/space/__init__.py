@@ -1,0 +1,1 @@
+"""The search space of one search, and its limits."""

@@ -1,0 +1,203 @@
+"""HyperAlexNet: the search space of an AlexNet as a KerasTuner hypermodel."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any, NamedTuple
+
+import keras
+import keras_tuner
+import numpy as np
+
+from alexnet import AlexNet
+from alexnet.checks import check_image_shape, check_int
+from alexnet.model.costs import predicted_cost
+from alexnet.training.batches import TrainingBatches
+from tuning.settings import DataFacts, SearchSettings
+
+VALIDATION_BATCH_SIZE = 256
+
+
+class Cost(NamedTuple):
+    """What a network takes: its parameters, and multiply-adds per image."""
+
+    parameters: int
+    multiply_adds: int
+
+
+class HyperAlexNet(keras_tuner.HyperModel):
+    """Builds, compiles and trains the AlexNet at a point of the search space.
+
+    For use in `tuning.run_search` and in KerasTuner itself:
+
+        tuner = keras_tuner.RandomSearch(
+            HyperAlexNet(image_shape=(32, 32, 3), num_classes=10),
+            objective="val_accuracy",
+        )
+        tuner.search(x, y, validation_data=(x_val, y_val), epochs=5)
+
+    Args:
+        image_shape: (height, width, channels) of the images.
+        num_classes: Number of classes; labels are integers from 0.
+        model: `AlexNet` or a subclass; its `search_space` is what is searched.
+        rescale: Factor of the pixel values inside the model: 1/255 for images
+            of bytes. None takes images as they are, in [0, 1].
+        horizontal_flip: Whether training images may be mirrored.
+        name, tunable: As of `keras_tuner.HyperModel`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        model: type[AlexNet] = AlexNet,
+        *,
+        rescale: float | None = None,
+        horizontal_flip: bool = False,
+        name: str | None = None,
+        tunable: bool = True,
+    ) -> None:
+        super().__init__(name=name, tunable=tunable)
+        self.image_shape = check_image_shape(image_shape)
+        self.num_classes = check_int("num_classes", num_classes, 1)
+        self.model = model
+        self.rescale = rescale
+        self.horizontal_flip = horizontal_flip
+        self._costs: dict[str, Cost] = {}
+
+    def declare_hyperparameters(self, hp: Any) -> None:
+        """Register the whole space, without building a network."""
+        self.model.search_space(hp, self.image_shape)
+
+    def build(self, hp: Any) -> AlexNet:
+        """Return the compiled network at a point."""
+        model = self._network(hp)
+        model.compile(
+            optimizer=self._optimizer(self._training(hp)),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
+        return model
+
+    def fit(self, hp: Any, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        """Train on arrays with the point's batch size and augmentation.
+
+        Args:
+            hp: The point.
+            model: What `build` returned for it.
+            *args, **kwargs: As of `keras.Model.fit`; x and y may be arrays.
+                Anything else that `fit` takes as x, such as a `tf.data.Dataset`,
+                is used as it is.
+
+        Returns:
+            The `keras.callbacks.History`.
+        """
+        if len(args) > 2:
+            raise keras_tuner.errors.FatalTypeError(
+                "fit takes x and y by position and the rest by name; received "
+                f"{len(args)} arguments without a name."
+            )
+        arguments: dict[str, Any] = dict(zip(("x", "y"), args, strict=False)) | kwargs
+        x, y = arguments.pop("x"), arguments.pop("y", None)
+        if not isinstance(x, np.ndarray) or y is None:
+            return model.fit(x, y, **arguments)
+        self._check_images(x)
+        y = np.asarray(y)
+        if share := arguments.pop("validation_split", 0):
+            first = int(len(x) * (1 - share))  # The last ones, as Keras takes them.
+            arguments["validation_data"] = x[first:], y[first:]
+            x, y = x[:first], y[:first]
+        training = self._training(hp)
+        batches = TrainingBatches(
+            x,
+            y,
+            arguments.pop("batch_size", None) or self.batch_size(hp),
+            augmentation=training["augmentation"],
+            horizontal_flip=self.horizontal_flip,
+            seed=random.randrange(2**31),
+            first_epoch=arguments.get("initial_epoch", 0),
+        )
+        # They are shuffled; Keras would draw their order once more, in a thread.
+        arguments.setdefault("shuffle", False)
+        arguments.setdefault("validation_batch_size", VALIDATION_BATCH_SIZE)
+        return model.fit(batches, **arguments)
+
+    def batch_size(self, hp: Any) -> int:
+        """Return the images per batch at a point."""
+        return self._training(hp)["batch_size"]
+
+    def cost(self, hp: Any) -> Cost:
+        """Return the cost of the network at a point, without making its weights.
+
+        The first network is built all the same: a class that cannot be fails at once.
+        """
+        arguments = self.model.search_space(hp, self.image_shape)["model"]
+        try:
+            key = json.dumps(arguments)
+        except TypeError:  # Of objects, two of which may look the same.
+            return self._measured(hp)
+        if key in self._costs:  # Another point with the same network.
+            return self._costs[key]
+        predicted = self._predicted(arguments) if self._costs else None
+        cost = self._measured(hp) if predicted is None else Cost(*predicted)
+        self._costs[key] = cost
+        return cost
+
+    def _predicted(self, arguments: dict[str, Any]) -> tuple[int, int] | None:
+        given = {"image_shape": self.image_shape, "num_classes": self.num_classes}
+        return predicted_cost(self.model, {**arguments, **given})
+
+    def _measured(self, hp: Any) -> Cost:
+        with keras.StatelessScope(initialize_variables=False):
+            cost = cost_of(self._network(hp))
+        # Keras lists the variables as still to be made; forget them.
+        keras.utils.clear_session(free_memory=False)
+        return cost
+
+    def _network(self, hp: Any) -> AlexNet:
+        overrides = {} if self.rescale is None else {"rescale": self.rescale}
+        return self.model.from_hyperparameters(
+            hp, self.image_shape, self.num_classes, **overrides
+        )
+
+    def _training(self, hp: Any) -> dict[str, Any]:
+        return self.model.search_space(hp, self.image_shape)["training"]
+
+    def _optimizer(self, training: dict[str, Any]) -> keras.optimizers.Optimizer:
+        shared = {
+            "learning_rate": training["learning_rate"],
+            "weight_decay": training["weight_decay"],
+        }
+        if training["optimizer"] == "sgd":
+            return keras.optimizers.SGD(momentum=training["momentum"], **shared)
+        return keras.optimizers.AdamW(**shared)
+
+    def _check_images(self, x: np.ndarray) -> None:
+        if x.shape[1:] != self.image_shape:
+            raise keras_tuner.errors.FatalValueError(
+                f"Images must have the shape image_shape={self.image_shape}; "
+                f"received x of shape {x.shape}. Pass HyperAlexNet the images' own."
+            )
+        if x.dtype.kind in "iu" and self.rescale is None:
+            raise keras_tuner.errors.FatalValueError(
+                "Images must lie in [0, 1] unless the model rescales them; received "
+                f"x of type {x.dtype}. Pass rescale=1/255 to HyperAlexNet, or divide "
+                "the images by 255."
+            )
+
+
+def make_hypermodel(settings: SearchSettings, facts: DataFacts) -> HyperAlexNet:
+    """Return the hypermodel of a search."""
+    return HyperAlexNet(
+        facts.image_shape,
+        facts.num_classes,
+        settings.load_model_class(),
+        rescale=facts.rescale,
+        horizontal_flip=settings.horizontal_flip,
+    )
+
+
+def cost_of(model: AlexNet) -> Cost:
+    """Return the cost of a network."""
+    return Cost(int(model.count_params()), int(model.multiply_adds))

@@ -1,0 +1,1 @@
+"""The search directory: records, lock, recovery, results."""

@@ -1,0 +1,1 @@
+"""One trial: run, checkpoint, resume, failures."""
