@@ -240,6 +240,22 @@ class SearchSettings:
             settings["data"] = str(Path(self.data).resolve())
         return settings
 
+    def replace(self, **changes: Any) -> SearchSettings:
+        """Return the settings with some of them changed."""
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def from_json(cls, value: Any) -> SearchSettings:
+        """Return the settings that a search.json holds.
+
+        Raises:
+            TypeError, ValueError: It holds none.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(value, dict) or not {"data", "tuner", "trials"} <= set(value):
+            raise ValueError("it lacks the settings of a search")
+        return cls(**{name: value[name] for name in known & value.keys()})
+
     @property
     def total_trials(self) -> int:
         """`trials` and the points beyond them."""

@@ -126,7 +126,7 @@ def run(tmp_path_factory):
         env={
             **os.environ,
             "KERAS_HOME": str(folder / "keras"),
-            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}",
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/helpers'}",
         },
         capture_output=True,
         text=True,

@@ -161,7 +161,7 @@ def test_a_trial_cut_off_ends_as_if_it_were_not(
 def test_a_process_that_was_killed_costs_no_whole_epoch(data, whole, tmp_path):
     """After kill -9 within a trial the same search comes to the same scores."""
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, ROOT / "tests", tmp_path],
+        [sys.executable, "-c", KILLED, Path(__file__).parent, tmp_path],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
