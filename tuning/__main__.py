@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuning.points.files import given_points
-from tuning.points.values import public
+from tuning.points import given_points
 from tuning.settings import PRUNING_RULES, TUNERS, SearchSettings
-from tuning.store.directory import Store, StoreError, read_json
-from tuning.store.recovery import checked, settings_from
+from tuning.store.files import StoreError, read_json
+from tuning.store.layout import Store
+from tuning.store.recovery import stored_settings
 from tuning.trial import interrupts
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(SearchSettings)}
@@ -91,7 +91,7 @@ def _best(options: argparse.Namespace) -> int:
             "none has. Wait for one, or see `python -m tuning status`."
         )
     print(f"trial {best['trial']}: {settings.objective} {best['score']}")
-    for name, value in public(best["hyperparameters"]).items():
+    for name, value in best["hyperparameters"].items():
         print(f"  {name:24} {value}")
     if _has_model_of(store, best["hyperparameters"]):
         print(
@@ -108,17 +108,17 @@ def _has_model_of(store: Store, values: dict[str, Any]) -> bool:
     file = store.best_hyperparameters_file
     if not store.best_model_file.exists() or not file.exists():
         return False
-    return read_json(file) == public(values)
+    return read_json(file) == values
 
 
 def _space(options: argparse.Namespace) -> int:
     _redirect_native_messages(Path(os.devnull))
-    from tuning.space.hypermodel import HyperAlexNet
-    from tuning.space.limits import make_space
+    from tuning.settings import DataFacts
+    from tuning.space.search_space import SearchSpace
 
     settings = SearchSettings(model=options.model, tune=_patterns(options.tune))
-    model = settings.load_model_class()
-    space = make_space(HyperAlexNet(options.image_shape, 10, model), settings.tune)
+    facts = DataFacts(tuple(options.image_shape), 10, None)
+    space = SearchSpace(settings, facts).hp
     rows = [("hyperparameter", "values", "default", "only if")]
     for entry in space.space:
         conditions = " and ".join(
@@ -148,7 +148,7 @@ def _stored(directory: str) -> tuple[SearchSettings, Store]:
             "search.json. Name the --directory that the search was started with."
         )
     try:
-        return checked(store.settings_file, settings_from), store
+        return stored_settings(store), store
     except ValueError as error:
         raise StoreError(
             "search.json must hold a search's settings; received "

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import uuid
 from pathlib import Path
 from typing import Any
 
 from tuning.cluster.resources import set_threads, share_gpus
-from tuning.points.extension import go_on_with, is_more, without_tried
-from tuning.points.start_points import check_presets
-from tuning.points.values import public
+from tuning.points import check_presets, given_values
 from tuning.settings import DataFacts, SearchSettings
-from tuning.store.directory import Store, StoreError, disk_error, write_csv, write_json
-from tuning.store.recovery import read_settings
-from tuning.store.results import leaderboard, ranked, read_results, table
+from tuning.store.files import StoreError, WriteError, write_csv, write_json
+from tuning.store.layout import Store
+from tuning.store.lock import locked, wait_until_left
+from tuning.store.objective import Objective
+from tuning.store.recovery import Notify, read_record, read_settings
+from tuning.store.results import read_results, table
 from tuning.view.progress import Progress
+from tuning.view.status import leaderboard
 
 
 class SearchError(RuntimeError):
-    """A search came to no result."""
+    """A search has no result."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
         directory: The search directory.
@@ -53,142 +56,198 @@ class SearchResult:
 
 
 def run_search(settings: SearchSettings) -> SearchResult:
-    """Run a search, or go on with one, until all of its trials have ended.
+    """Run a search, or resume one, until all of its trials have ended.
 
     Everything lies in `settings.directory`. To resume a search that was
     interrupted, call this again with the same settings; a finished one only
-    writes its results again. With more `trials`, or points to `add`, it goes on.
+    writes its results again. With more `trials`, or points to `add`, it continues.
 
     Args:
         settings: Of the search.
 
     Raises:
         StoreError: The directory cannot be used, is in use, holds a search with
-            other settings, or takes no more.
+            other settings or of version 0.1, or takes no more.
         ValueError: The images, the model or the limits cannot be used.
         SearchError: Every trial failed.
     """
     store = Store(settings.directory or "")
     store.create()
-    with store.locked():
+    notify = functools.partial(print, flush=True)
+    with locked(store):
         try:
-            return _run(settings, store)
-        except OSError as error:
-            if reason := disk_error(str(error)):
-                raise StoreError(_disk_message(store, reason)) from error
-            raise
+            return Search.open(settings, store, notify).run()
+        except WriteError as error:
+            raise StoreError(_disk_message(store, error.strerror)) from error
         finally:
             store.discard_if_unused()  # Under the lock: another search may begin.
 
 
-def _run(settings: SearchSettings, store: Store) -> SearchResult:
-    tell = functools.partial(print, flush=True)
-    store.wait_until_left()
-    stored = read_settings(store, settings, tell)
-    settings = go_on_with(stored, settings, store)
-    share_gpus()
-    if settings.workers == 0 and settings.cpus_per_trial is not None:
-        set_threads(settings.cpus_per_trial)
-    model_class = settings.load_model_class()
-    check_presets(settings, model_class.presets)
-    from alexnet.data.images import load_images
-    from tuning.cluster.replicas import check_backend
-    from tuning.oracles.kinds import make_oracle
-    from tuning.oracles.restore import mend_results
-    from tuning.space.hypermodel import make_hypermodel
-    from tuning.space.limits import check_limits
+class Search:
+    """A search that is ready to run: its settings, images, space and given values.
 
-    check_backend(settings.gpus_per_trial)
-    data = load_images(
-        settings.data,
-        image_size=settings.image_size,
-        validation_fraction=settings.validation_fraction,
-        seed=settings.seed,
-    )
-    is_bytes = data.x_train.dtype == "uint8"
-    facts = DataFacts(data.image_shape, data.num_classes, 1 / 255 if is_bytes else None)
-    hypermodel = make_hypermodel(settings, facts)
-    check_limits(hypermodel, settings)
-    settings = without_tried(settings, stored, hypermodel, store, tell)
-    oracle = make_oracle(settings, hypermodel, store, tell)
-    mend_results(oracle, tell)
-    store.is_new = stored is None
-    if not store.settings_file.exists() or is_more(settings, stored):
-        write_json(store.settings_file, settings.to_json())
-    print(
-        f"{settings.tuner} search of {model_class.__name__} on {data.name}: "
-        f"{len(data.x_train):,} training and {len(data.x_val):,} validation "
-        f"images of shape {data.image_shape}, {data.num_classes} classes; "
-        f"{settings.total_trials} trials in {settings.directory}",
-        flush=True,
-    )
-    progress = Progress(settings.objective)
-    try:
-        if settings.workers == 0:
-            last = _run_here(settings, hypermodel, store, data, oracle, progress)
-        else:
-            from tuning.cluster.driver import run_on_ray
+    Args:
+        settings: With what the directory's search adds to the command's.
+        store: The search directory.
+        data: The images.
+        facts: What a network must know of them.
+        space: What varies, and the limits.
+        given: Values that people named, complete.
+    """
 
-            last = run_on_ray(settings, facts, data, progress)
-    finally:
-        progress.close()
-        write_csv(store.results_file, table(read_results(store)))
-    if last["halted"]:
-        raise StoreError(_disk_message(store, last["halted"]))
-    return _finish(settings, hypermodel, store, data)
+    def __init__(
+        self,
+        settings: SearchSettings,
+        store: Store,
+        data: Any,
+        facts: DataFacts,
+        space: Any,
+        given: list[dict[str, Any]],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.data = data
+        self.facts = facts
+        self.space = space
+        self.given = given
+        self.objective = Objective(settings.objective)
 
+    @classmethod
+    def open(cls, settings: SearchSettings, store: Store, notify: Notify) -> Search:
+        """Check all that can be checked before a trial begins; write search.json.
 
-def _disk_message(store: Store, reason: str) -> str:
-    return (
-        f"A search must be able to write; received {store.root}: {reason}. What had "
-        "ended is kept. Make room, raise the limit or mend the disk; the same command "
-        "goes on."
-    )
+        Args:
+            settings: Of the command.
+            store: The search directory, which this process has locked.
+            notify: Is called with what people should know.
+        """
+        wait_until_left(store)
+        stored = read_settings(store, notify)
+        settings = resumed(stored, settings, store)
+        share_gpus()
+        if settings.workers == 0 and settings.cpus_per_trial is not None:
+            set_threads(settings.cpus_per_trial)
+        model_class = settings.load_model_class()
+        check_presets(settings, model_class.presets)
+        from alexnet.data import load_images
+        from tuning.cluster.replicas import check_backend
+        from tuning.space.search_space import SearchSpace
 
+        check_backend(settings.gpus_per_trial)
+        data = load_images(
+            settings.data,
+            image_size=settings.image_size,
+            validation_fraction=settings.validation_fraction,
+            seed=settings.seed,
+        )
+        rescale = 1 / 255 if data.x_train.dtype == "uint8" else None
+        facts = DataFacts(data.image_shape, data.num_classes, rescale)
+        space = SearchSpace(settings, facts)
+        space.check_limits()
+        tried = {}
+        for trial_id in store.trial_ids() if settings.add else ():
+            try:
+                tried[trial_id] = read_record(store, trial_id, []).values
+            except ValueError:  # Damaged; the oracle draws its values again.
+                continue
+        settings, given = given_values(settings, stored, space, tried, notify)
+        space.settings = settings
+        store.is_new = stored is None
+        if stored is None or settings.total_trials > stored.total_trials:
+            write_settings(settings, store)
+        elif not store.settings_file.exists():
+            write_settings(stored, store)
+        notify(
+            f"{settings.tuner} search of {model_class.__name__} on {data.name}: "
+            f"{len(data.x_train):,} training and {len(data.x_val):,} validation "
+            f"images of shape {data.image_shape}, {data.num_classes} classes; "
+            f"{settings.total_trials} trials in {settings.directory}"
+        )
+        return cls(settings, store, data, facts, space, given)
 
-def _run_here(
-    settings: SearchSettings,
-    hypermodel: Any,
-    store: Store,
-    data: Any,
-    oracle: Any,
-    progress: Progress,
-) -> dict[str, Any]:
-    from tuning.cluster.replicas import strategy_for
-    from tuning.trial.tuner import TrialTuner
+    def run(self) -> SearchResult:
+        """Run the trials that have not ended; write the results and the best model."""
+        settings, store = self.settings, self.store
+        progress = Progress(settings.objective)
+        try:
+            if settings.workers == 0:
+                last = self._run_here(progress)
+            else:
+                from tuning.cluster.driver import run_on_ray
 
-    strategy = strategy_for(settings.gpus_per_trial or 1)
-    oracle.begin(uuid.uuid4().hex)
-    progress.update(oracle.progress())
-    tuner = TrialTuner(
-        oracle,
-        hypermodel,
-        store,
-        settings,
-        "worker-0",
-        on_progress=lambda: progress.update(oracle.progress()),
-        distribution_strategy=strategy,
-    )
-    tuner.run(data)
-    return oracle.progress()
+                last = run_on_ray(settings, self.facts, self.given, self.data, progress)
+        finally:
+            progress.close()
+            write_csv(store.results_file, table(read_results(store)))
+        if last["halted"]:
+            raise StoreError(_disk_message(store, last["halted"]))
+        return self._finish()
 
+    def _run_here(self, progress: Progress) -> dict[str, Any]:
+        """Run the trials in this process, one after another."""
+        from tuning.cluster.replicas import strategy_for
+        from tuning.oracles.search_oracle import SearchOracle
+        from tuning.trial.run import TrialRunner
 
-def _finish(
-    settings: SearchSettings, hypermodel: Any, store: Store, data: Any
-) -> SearchResult:
-    """Write the best model and its hyperparameters; check the model on disk."""
-    import keras
-    import keras_tuner
+        strategy = strategy_for(self.settings.gpus_per_trial or 1)
+        oracle = SearchOracle(
+            self.space, self.store, self.given, uuid.uuid4().hex, progress.line
+        )
+        runner = TrialRunner(
+            oracle, self.space, self.store, self.data, strategy=strategy
+        )
+        progress.update(oracle.progress())
+        while not isinstance(record := oracle.suggest("worker-0"), str):
+            progress.update(oracle.progress())
+            runner.run(record)
+            progress.update(oracle.progress())
+        return oracle.progress()
 
-    from tuning.space.hypermodel import VALIDATION_BATCH_SIZE
-    from tuning.trial.weights import load_weights, reserve
+    def _finish(self) -> SearchResult:
+        """Write the best model and its hyperparameters; check the model on disk."""
+        import keras
 
-    rows = read_results(store)
-    best = next(iter(ranked(rows, settings.objective)), None)
-    if best is None:
-        failed = [row["trial"] for row in rows if row["status"] == "FAILED"]
-        errors = [store.error_file(trial) for trial in failed]
-        shown = next((file.read_text() for file in errors if file.exists()), "")
+        from tuning.space.hypermodel import VALIDATION_BATCH_SIZE
+        from tuning.trial.checkpoints import load_weights
+
+        store, settings = self.store, self.settings
+        rows = read_results(store)
+        best = self._best_of(rows)
+        values = best["hyperparameters"]
+        model = self.space.hypermodel.build(self.space.at(values))
+        load_weights(model, store.weights_file(best["trial"]))
+        # For evaluation; the trial's optimizer has no state on disk to continue from.
+        model.compile("sgd", loss=model.loss, metrics=["accuracy"])
+        save_model(model, store.best_model_file)
+        write_json(store.best_hyperparameters_file, values)
+        # A subclass may compile in a way of its own, which Keras does not repeat.
+        reloaded = keras.saving.load_model(store.best_model_file, compile=False)
+        reloaded.compile(loss=model.loss, metrics=["accuracy"])
+        metrics = reloaded.evaluate(
+            self.data.x_val,
+            self.data.y_val,
+            batch_size=VALIDATION_BATCH_SIZE,
+            verbose=0,
+            return_dict=True,
+        )
+        return SearchResult(
+            directory=Path(settings.directory or ""),
+            rows=rows,
+            trial=best["trial"],
+            score=best["score"],
+            reloaded_score=metrics[settings.objective.removeprefix("val_")],
+            hyperparameters=values,
+            leaderboard=leaderboard(rows, settings.objective),
+        )
+
+    def _best_of(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the best trial's row.
+
+        Raises:
+            SearchError: There is none, or trials have not ended.
+        """
+        settings, store = self.settings, self.store
+        best = next(iter(self.objective.ranked_rows(rows)), None)
         if not rows:
             raise SearchError(
                 "The search must find a point within the limits; received "
@@ -197,58 +256,86 @@ def _finish(
                 "among those that come first. Raise the limits, or name fewer "
                 "hyperparameters in tune."
             )
-        raise SearchError(
-            f"Every trial failed ({len(failed)} of {settings.total_trials} were run); "
-            f"the first with:\n{shown}\nMend that and run the same command again. Each "
-            f"trial's traceback is in {store.root}/trial_*/error.txt."
+        if best is None:
+            failures = [row["failure"] for row in rows if row["failure"]]
+            raise SearchError(
+                f"Every trial failed ({len(failures)} of {settings.total_trials} were "
+                f"run); the first with:\n{next(iter(failures), '')}\nFix that and run "
+                "the same command again. Each trial's traceback is in "
+                f"{store.root}/trial_*/error.txt."
+            )
+        unfinished = [row["trial"] for row in rows if row["status"] == "RUNNING"]
+        if unfinished:
+            raise SearchError(
+                "A search ends when all of its trials have; received trials "
+                f"{', '.join(unfinished)}, which have not. Run the same command again."
+            )
+        if len(rows) < settings.total_trials:
+            print(
+                f"The search ended after {len(rows)} of {settings.total_trials} "
+                "trials: the space has no more points, or none within the limits was "
+                "found."
+            )
+        if not store.weights_file(best["trial"]).exists():
+            raise SearchError(
+                f"The best trial must have its weights; received {store.root}, where "
+                f"those of trial {best['trial']} are gone. Run the same command again: "
+                "it trains that trial once more."
+            )
+        return best
+
+
+def resumed(
+    stored: SearchSettings | None, given: SearchSettings, store: Store
+) -> SearchSettings:
+    """Return the settings with which a search begins, or resumes.
+
+    Args:
+        stored: Of the search in the directory; None if there is none.
+        given: Of the command.
+        store: The search directory.
+
+    Raises:
+        StoreError: They differ in more than what may grow.
+    """
+    if stored is None:
+        return given
+    if differences := given.differences(stored.to_json()):
+        raise StoreError(
+            f"A search is resumed with its own settings; received {store.root}, "
+            f"whose search differs in {'; '.join(differences)}. Use the same "
+            "settings, or another directory."
         )
-    unfinished = [row["trial"] for row in rows if row["status"] == "RUNNING"]
-    if unfinished:
-        raise SearchError(
-            "A search ends when all of its trials have; received trials "
-            f"{', '.join(unfinished)}, which have not. Run the same command again."
-        )
-    if len(rows) < settings.total_trials:
-        print(
-            f"The search ended after {len(rows)} of {settings.total_trials} trials: "
-            "the space has no more points, or none within the limits was found."
-        )
-    if not store.weights_file(best["trial"]).exists():
-        raise SearchError(
-            f"The best trial must have its weights; received {store.root}, where those "
-            f"of trial {best['trial']} are gone. Run the same command again: it trains "
-            "that trial once more."
-        )
-    hp = keras_tuner.HyperParameters()
-    hp.values = dict(best["hyperparameters"])
-    model = hypermodel.build(hp)
-    load_weights(model, store, best["trial"])
-    # For evaluation; the trial's optimizer has no state on disk to go on from.
-    model.compile("sgd", loss=model.loss, metrics=["accuracy"])
-    file = store.best_model_file
+    added = [point for point in given.add if point not in stored.add]
+    return given.replace(add=(*stored.add, *added))
+
+
+def write_settings(settings: SearchSettings, store: Store) -> None:
+    """Write search.json."""
+    write_json(store.settings_file, {"format": 2, **settings.to_json()})
+
+
+def save_model(model: Any, file: Path) -> None:
+    """Save a model so that its file is either wholly there or as it was before.
+
+    Raises:
+        WriteError: It cannot be written.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name("part.keras")
-    reserve(part, model)
-    model.save(part)
-    part.replace(file)
-    hyperparameters = public(best["hyperparameters"])
-    write_json(store.best_hyperparameters_file, hyperparameters)
-    # A subclass may compile in a way of its own, which Keras does not repeat.
-    reloaded = keras.saving.load_model(file, compile=False)
-    reloaded.compile(loss=model.loss, metrics=["accuracy"])
-    metrics = reloaded.evaluate(
-        data.x_val,
-        data.y_val,
-        batch_size=VALIDATION_BATCH_SIZE,
-        verbose=0,
-        return_dict=True,
-    )
-    return SearchResult(
-        directory=Path(settings.directory or ""),
-        rows=rows,
-        trial=best["trial"],
-        score=best["score"],
-        reloaded_score=metrics[settings.objective.removeprefix("val_")],
-        hyperparameters=hyperparameters,
-        leaderboard=leaderboard(rows, settings.objective),
+    try:
+        # Keras builds the archive's HDF5 in memory, so that a full disk is an OSError.
+        model.save(part)
+        part.replace(file)
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror, os.fspath(file)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _disk_message(store: Store, reason: str | None) -> str:
+    return (
+        f"A search must be able to write; received {store.root}: {reason}. What had "
+        "ended is kept. Make room, raise the limit or fix the disk; the same command "
+        "resumes."
     )

@@ -19,7 +19,8 @@ import psutil
 from tuning.cluster.environment import variables
 from tuning.cluster.resources import num_cores
 from tuning.cluster.token import private_token
-from tuning.store.directory import Store, write_bytes
+from tuning.store.files import write_bytes
+from tuning.store.layout import Store
 
 # Ray wants 75 MB at least.
 SPARE_STORE_BYTES = 200_000_000

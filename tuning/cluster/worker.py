@@ -1,8 +1,9 @@
-"""What runs on Ray: the oracle of a search, and the workers that ask it for trials."""
+"""What runs on Ray: the oracle of a search as an actor, and a trial as a task."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 from tuning.cluster.resources import Share, hide_gpus, set_threads, share_gpus
 from tuning.cluster.session import WorkerError
 from tuning.settings import DataFacts, SearchSettings
-from tuning.store.directory import Store
+from tuning.store.layout import Store
+from tuning.store.lock import joined
 
 # Within which what one machine writes is seen on another.
 VISIBLE_S = 10.0
@@ -21,7 +23,7 @@ POLL_S = 0.2
 
 
 class NodeError(WorkerError):
-    """A node cannot run a worker: it lacks the search directory, or a package.
+    """A node cannot run a trial: it lacks the search directory, or a package.
 
     Attributes:
         node: Ray's id of it.
@@ -40,13 +42,24 @@ class Run(NamedTuple):
 
     Attributes:
         name: Of this run alone; its directory holds it.
+        settings: Of the search.
+        facts: Of the images.
+        given: Values that people named, complete.
         backend: Keras' backend in the process that runs it.
         path: Where that process looks for modules.
     """
 
     name: str
+    settings: SearchSettings
+    facts: DataFacts
+    given: list[dict[str, Any]]
     backend: str
     path: tuple[str, ...]
+
+    @property
+    def store(self) -> Store:
+        """The search directory."""
+        return Store(self.settings.directory or "")
 
     def enter(self) -> None:
         """Give this process what Ray does not; before Keras is imported."""
@@ -57,29 +70,36 @@ class Run(NamedTuple):
 class OracleService:
     """The oracle of a search, as a Ray actor.
 
-    Ray starts it again if it dies; it goes on from the directory's state.
+    Ray starts it again if it dies; it continues from the directory's records.
+
+    Args:
+        run: This run of the search.
     """
 
-    def __init__(self, settings: SearchSettings, facts: DataFacts, run: Run) -> None:
+    def __init__(self, run: Run) -> None:
         run.enter()
         hide_gpus()  # It only measures networks.
         set_threads(1)
-        from tuning.oracles.kinds import make_oracle
-        from tuning.space.hypermodel import make_hypermodel
-
-        hypermodel = make_hypermodel(settings, facts)
-        store = Store(settings.directory or "")
+        self.run = run
         self.messages: list[str] = []
         self.membership = contextlib.ExitStack()  # Until this process ends.
-        self.membership.enter_context(store.joined())
-        self.oracle = make_oracle(settings, hypermodel, store, self.messages.append)
-        self.oracle.begin(run.name)
+        self.membership.enter_context(joined(run.store))
+
+    @functools.cached_property
+    def oracle(self) -> Any:
+        """The oracle; made by the first call, which raises what goes wrong."""
+        from tuning.oracles.search_oracle import SearchOracle
+        from tuning.space.search_space import SearchSpace
+
+        run = self.run
+        space = SearchSpace(run.settings, run.facts)
+        return SearchOracle(space, run.store, run.given, run.name, self.notify)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the oracle."""
         return getattr(self.oracle, method)(*args)
 
-    def tell(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         """Keep what people should know; each message is shown once."""
         self.messages.append(message)
 
@@ -88,53 +108,82 @@ class OracleService:
         return {**self.oracle.progress(), "messages": self.messages}
 
 
-def run_worker(
-    settings: SearchSettings,
-    facts: DataFacts,
-    run: Run,
-    name: str,
-    share: Share,
-    service: Any,
-    boxed_data: list[Any],
-) -> bool:
-    """Run trials in this process, a Ray task, until the oracle has no more.
-
-    With `settings.isolate_trials`, run one.
+class RemoteOracle:
+    """The oracle as a worker sees it: calls go to the actor.
 
     Args:
-        settings: Of the search.
-        facts: Of the images.
+        service: Handle of the `OracleService`.
+    """
+
+    def __init__(self, service: Any) -> None:
+        import ray
+
+        self._call = lambda *args: ray.get(service.call.remote(*args))
+
+    def suggest(self, worker: str) -> Any:
+        return self._call("suggest", worker)
+
+    def report(self, trial_id: str, history: dict[str, list[float]]) -> bool:
+        return self._call("report", trial_id, history)
+
+    def end(self, trial_id: str, result: Any) -> None:
+        self._call("end", trial_id, result)
+
+    def halt(self, reason: str) -> None:
+        self._call("halt", reason)
+
+
+_runners: dict[str, Any] = {}  # Of this process, by the name of the run.
+
+
+def run_trial(
+    run: Run, worker: str, share: Share, service: Any, boxed_data: list[Any]
+) -> str:
+    """Run the next trial, as a Ray task.
+
+    Args:
         run: This run of the search.
-        name: Of the worker. A task that Ray runs again has its name again, and
-            with it the trial that it was at.
-        share: What the worker holds of its machine.
+        worker: Name of the place that this task holds. A task that Ray runs again
+            has its name again, and with it the trial that it was at.
+        share: What the task holds of its machine.
         service: Handle of the `OracleService`.
         boxed_data: A list with the reference of the `ImageData`. In a list, Ray
             does not unpack it, which imports TensorFlow, before the thread
             pools are set.
 
     Returns:
-        Whether there may be more trials.
+        "ran", or the oracle's "wait" or "done".
 
     Raises:
         NodeError: This machine does not see the search directory, cannot import what
-            a worker needs, or has not the GPUs that Ray takes it to have.
+            a trial needs, or has not the GPUs that Ray takes it to have.
     """
+    runner = _runners.get(run.name)
+    if runner is None:
+        runner = _runners[run.name] = _prepare(run, share, service, boxed_data)
+    answer = runner.oracle.suggest(worker)
+    if isinstance(answer, str):
+        return answer
+    with joined(run.store):
+        runner.run(answer)
+    return "ran"
+
+
+def _prepare(run: Run, share: Share, service: Any, boxed_data: list[Any]) -> Any:
+    """Return this process' runner of trials."""
+    import ray
+
     run.enter()
     set_threads(share.threads)
     share_gpus()
-    store = Store(settings.directory or "")
-    import ray
-
     node = ray.get_runtime_context().get_node_id()
-    check_directory(store, run.name, node)
+    check_directory(run.store, run.name, node)
     try:
-        from tuning.cluster.remote import RemoteOracle
         from tuning.cluster.replicas import missing_gpus, strategy_for
-        from tuning.space.hypermodel import make_hypermodel
-        from tuning.trial.tuner import TrialTuner
+        from tuning.space.search_space import SearchSpace
+        from tuning.trial.run import TrialRunner
 
-        hypermodel = make_hypermodel(settings, facts)
+        space = SearchSpace(run.settings, run.facts)
         strategy = strategy_for(share.gpus)
     except Exception as error:  # Whatever a package, or the user's module, raises.
         raise NodeError(
@@ -144,29 +193,19 @@ def run_worker(
             node,
         ) from error
     if share.gpus and (message := missing_gpus()):
-        ray.get(service.tell.remote(message))
-
-    oracle = RemoteOracle(
-        lambda method, *args: ray.get(service.call.remote(method, *args)),
-        settings.objective,
-        most_trials=1 if settings.isolate_trials else None,
-    )
-    tuner = TrialTuner(
-        oracle,
-        hypermodel,
-        store,
-        settings,
-        name,
-        owns_process=True,
-        distribution_strategy=strategy,
-    )
-    # KerasTuner and Keras collect garbage before each trial; half a second among all
-    # that TensorFlow has made. What an earlier run left is no part of that.
+        ray.get(service.notify.remote(message))
+    # Garbage is collected before each trial; half a second among all that TensorFlow
+    # has made. What an earlier run left is no part of that.
     gc.collect()
     gc.freeze()
-    with store.joined():
-        tuner.run(ray.get(boxed_data[0]))
-    return oracle.has_more
+    return TrialRunner(
+        RemoteOracle(service),
+        space,
+        run.store,
+        ray.get(boxed_data[0]),
+        owns_process=True,
+        strategy=strategy,
+    )
 
 
 def check_directory(

@@ -4,174 +4,155 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import keras_tuner
-
-from tuning.oracles.durable import ENDED, DurableOracle, Status
+from tuning.oracles.engine import Brackets
+from tuning.oracles.proposals import Proposal, Trials
+from tuning.space.search_space import SearchSpace
+from tuning.store.objective import Objective
+from tuning.store.records import TrialRecord
 
 
 class Round(NamedTuple):
     """A round of a bracket.
 
     Attributes:
-        bracket: KerasTuner's, with the entries of its rounds.
-        number: Of the round, from 0.
-        places: Entries that it may come to, as far as is known: every failure in
+        bracket, number: From 0.
+        epochs: That its trials reach.
+        places: Trials that it may come to hold, as far as is known: every failure in
             an earlier round may leave it one short.
         allowed: Those of them that are within the trials of the search.
+        trials: Those that have begun.
     """
 
-    bracket: dict[str, Any]
+    bracket: int
     number: int
+    epochs: int
     places: int
     allowed: int
-
-    @property
-    def entries(self) -> list[dict[str, Any]]:
-        """Its trials so far."""
-        return self.bracket["rounds"][self.number]
+    trials: list[TrialRecord]
 
 
-class Hyperband(DurableOracle, keras_tuner.oracles.HyperbandOracle):
-    """KerasTuner's Hyperband, whose trials do not depend on which ends first.
+class Hyperband:
+    """Short trials first, of which the best are continued; as KerasTuner has it.
 
     One worker runs bracket after bracket, and in each round after round. Several
     begin the next bracket while a round waits for its last trials, but no trial
-    that would not be among the first `max_trials` of one worker.
+    that would not be among the first `total_trials` of one worker.
+
+    Args:
+        space: Of the search.
     """
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
+    def __init__(self, space: SearchSpace) -> None:
+        settings = space.settings
+        self.total = settings.total_trials
+        self.objective = Objective(settings.objective)
+        self.brackets = Brackets(settings.epochs, self.objective)
+        self._full: set[int] = set()  # Brackets for which there are no more values.
+
+    def propose(self, trials: Trials, trial_id: str) -> Proposal | None:
         """Return the next trial of the first round that may begin one."""
-        self._remove_completed_brackets()
-        room = self.max_trials - len(self.trials)
-        before = None
-        for current in self._rounds():
-            room -= current.places - len(current.entries)
-            if len(current.entries) < current.allowed:
+        room, last = self.total - len(trials.records), -1
+        before: Round | None = None
+        for current in self._rounds(trials):
+            room -= current.places - len(current.trials)
+            if len(current.trials) < current.allowed:
                 if current.number == 0:
-                    response = self._first(trial_id, current.bracket)
-                    if response["status"] == Status.RUNNING:
-                        return response
-                    current.bracket["is_full"] = True  # The space has no more points.
-                    return self.populate_space(trial_id)
-                if (parent := self._to_promote(before, current)) is not None:
-                    return self._promote(trial_id, parent, current)
-            before = current
-        if room > 0 and not any("is_full" in bracket for bracket in self._brackets):
-            self._increment_bracket_num()
-            self._start_new_bracket()
-            return self.populate_space(trial_id)
-        return {"status": Status.IDLE if self.ongoing_trials else Status.STOPPED}
-
-    def _rounds(self) -> Iterator[Round]:
-        """Yield the rounds of the brackets that are not complete, in their order."""
-        rounds = [
-            entries for bracket in self._brackets for entries in bracket["rounds"]
-        ]
-        position = len(self.trials) - sum(map(len, rounds))
-        for bracket in self._brackets:
-            places = self._get_size(bracket["bracket_num"], 0)
-            if "is_full" in bracket:
-                places = len(bracket["rounds"][0])
-            for number, entries in enumerate(bracket["rounds"]):
-                places = min(places, self._get_size(bracket["bracket_num"], number))
-                allowed = max(0, min(places, self.max_trials - position))
-                yield Round(bracket, number, places, allowed)
-                position += places
-                places -= sum(self._status(entry) == Status.FAILED for entry in entries)
-
-    def _status(self, entry: dict[str, Any]) -> str:
-        return self.trials[entry["id"]].status
-
-    def _to_promote(self, past: Round | None, current: Round) -> str | None:
-        """Return the trial to go on with, unless one that runs may be better."""
-        past_entries = past.entries if past else []
-        chosen = {entry["past_id"] for entry in current.entries}
-        ended = [e for e in past_entries if self._status(e) in ENDED]
-        completed = [e["id"] for e in ended if self._status(e) == Status.COMPLETED]
-        waiting = (past.places if past else 0) - len(ended)
-        candidates = self._best_first(key for key in completed if key not in chosen)
-        if candidates and waiting < current.allowed - len(current.entries):
-            return candidates[0]
+                    if proposal := self._first(trials, current.bracket):
+                        return proposal
+                    return self.propose(trials, trial_id)  # The bracket is full now.
+                if parent := self._to_promote(before, current, trials):
+                    return Proposal(
+                        parent.values,
+                        epochs=current.epochs,
+                        continues=parent.trial,
+                        first_epoch=parent.epochs,
+                        bracket=current.bracket,
+                        round=current.number,
+                    )
+            before, last = current, current.bracket
+        if room > 0 and not self._full:
+            return self._first(trials, last + 1)
         return None
 
-    def _best_first(self, trial_ids: Iterable[str]) -> list[str]:
-        """Return trials by score; of equal ones that first whose point was drawn first.
+    def _first(self, trials: Trials, bracket: int) -> Proposal | None:
+        """Return a trial with values of its own; None if there are no more."""
+        values = trials.draw()
+        if values is None:
+            self._full.add(bracket)
+            return None
+        epochs = self.brackets.rounds(bracket)[0][1]
+        return Proposal(values, epochs=epochs, bracket=bracket, round=0)
+
+    def _rounds(self, trials: Trials) -> Iterator[Round]:
+        """Yield the rounds of the brackets that have begun, in their order."""
+        begun: dict[tuple[int | None, int | None], list[TrialRecord]] = {}
+        for record in trials.records.values():
+            begun.setdefault((record.bracket, record.round), []).append(record)
+        position = 0
+        for bracket in range(1 + max((key[0] or 0 for key in begun), default=-1)):
+            places = self.total
+            if bracket in self._full:
+                places = len(begun.get((bracket, 0), ()))
+            for number, (size, epochs) in enumerate(self.brackets.rounds(bracket)):
+                places = min(places, size)
+                allowed = max(0, min(places, self.total - position))
+                records = begun.get((bracket, number), [])
+                yield Round(bracket, number, epochs, places, allowed, records)
+                position += places
+                places -= sum(record.status == "FAILED" for record in records)
+
+    def _to_promote(
+        self, past: Round | None, current: Round, trials: Trials
+    ) -> TrialRecord | None:
+        """Return the trial to continue, unless one that runs may be better."""
+        if past is None:
+            return None
+        chosen = {record.continues for record in current.trials}
+        ended = [record for record in past.trials if record.has_ended]
+        candidates = (
+            r for r in ended if r.status == "COMPLETED" and r.trial not in chosen
+        )
+        best = self._best_first(candidates, trials)
+        if best and past.places - len(ended) < current.allowed - len(current.trials):
+            return best[0]
+        return None
+
+    def _best_first(
+        self, records: Iterable[TrialRecord], trials: Trials
+    ) -> list[TrialRecord]:
+        """Return trials by score; of equals that first whose values were drawn first.
 
         Their own order says which were promoted first, which may be any.
         """
-        sign = -1 if self.objective.direction == "max" else 1
 
-        def rank(trial_id: str) -> tuple[float, int]:
-            return sign * self.trials[trial_id].score, int(self._root(trial_id))
+        def rank(record: TrialRecord) -> tuple[float, int]:
+            root = record
+            while root.continues is not None:
+                root = trials.records[root.continues]
+            return self.objective.cost_of(record.score or 0.0), int(root.trial)
 
-        return sorted(trial_ids, key=rank)
+        return sorted(records, key=rank)
 
-    def _root(self, trial_id: str) -> str:
-        values = self.trials[trial_id].hyperparameters.values
-        while "tuner/trial_id" in values:
-            trial_id = values["tuner/trial_id"]
-            values = self.trials[trial_id].hyperparameters.values
-        return trial_id
-
-    def _first(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
-        """Return a trial with a point of its own."""
-        response = self._random_trial(trial_id, bracket)
-        if response["status"] == Status.RUNNING:
-            # KerasTuner's is that of the latest bracket.
-            response["values"]["tuner/bracket"] = bracket["bracket_num"]
-        return response
-
-    def _promote(self, trial_id: str, parent: str, current: Round) -> dict[str, Any]:
-        """Return the trial that goes on with another."""
-        bracket_num, number = current.bracket["bracket_num"], current.number
-        current.entries.append({"past_id": parent, "id": trial_id})
-        values = {
-            **self.trials[parent].hyperparameters.values,
-            "tuner/trial_id": parent,
-            "tuner/epochs": self._get_epochs(bracket_num, number),
-            "tuner/initial_epoch": self._get_epochs(bracket_num, number - 1),
-            "tuner/bracket": bracket_num,
-            "tuner/round": number,
-        }
-        return {"status": Status.RUNNING, "values": values}
-
-    def to_continue(self) -> set[str]:
-        """Return the trials that others go on from, or may yet go on from."""
+    def to_continue(self, trials: Trials) -> set[str]:
+        """Return the trials that others continue, or may yet continue."""
         needed = {
-            trial.hyperparameters.values.get("tuner/trial_id")
-            for trial_id, trial in self.trials.items()
-            if trial_id not in self.end_order
+            record.continues
+            for record in trials.records.values()
+            if not record.has_ended and record.continues is not None
         }
-        for past, current in itertools.pairwise(self._rounds()):
+        for past, current in itertools.pairwise(self._rounds(trials)):
             if current.number == 0:
                 continue
-            chosen = {entry["past_id"] for entry in current.entries}
+            chosen = {record.continues for record in current.trials}
             waiting = (
-                entry["id"]
-                for entry in past.entries
-                if entry["id"] not in chosen and self._status(entry) == Status.COMPLETED
+                record
+                for record in past.trials
+                if record.status == "COMPLETED" and record.trial not in chosen
             )
             # Those better than the rest; no other can be chosen any more.
-            left = current.places - len(current.entries)
-            needed |= set(self._best_first(waiting)[:left])
-        return needed - {None}
-
-    def place(self, trial: Any) -> None:
-        super().place(trial)
-        values = trial.hyperparameters.values
-        parent = values.get("tuner/trial_id")
-        info = {"past_id": parent, "id": trial.trial_id}
-        for bracket in self._brackets:
-            for last, following in itertools.pairwise(bracket["rounds"]):
-                if parent in [entry["id"] for entry in last]:
-                    following.append(info)
-                    return
-        # A bracket's first round is filled before the next bracket is opened.
-        while len(self._brackets[-1]["rounds"][0]) >= self._get_size(
-            self._current_bracket, round_num=0
-        ):
-            self._increment_bracket_num()
-            self._start_new_bracket()
-        self._brackets[-1]["rounds"][0].append(info)
+            left = current.places - len(current.trials)
+            best = self._best_first(waiting, trials)[:left]
+            needed |= {record.trial for record in best}
+        return needed

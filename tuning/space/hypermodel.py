@@ -14,7 +14,6 @@ from alexnet import AlexNet
 from alexnet.checks import check_image_shape, check_int
 from alexnet.model.costs import predicted_cost
 from alexnet.training.batches import TrainingBatches
-from tuning.settings import DataFacts, SearchSettings
 
 VALIDATION_BATCH_SIZE = 256
 
@@ -185,17 +184,6 @@ class HyperAlexNet(keras_tuner.HyperModel):
                 f"x of type {x.dtype}. Pass rescale=1/255 to HyperAlexNet, or divide "
                 "the images by 255."
             )
-
-
-def make_hypermodel(settings: SearchSettings, facts: DataFacts) -> HyperAlexNet:
-    """Return the hypermodel of a search."""
-    return HyperAlexNet(
-        facts.image_shape,
-        facts.num_classes,
-        settings.load_model_class(),
-        rescale=facts.rescale,
-        horizontal_flip=settings.horizontal_flip,
-    )
 
 
 def cost_of(model: AlexNet) -> Cost:

@@ -1,87 +1,67 @@
-"""Checkpoints: how far a trial has come, so that it goes on where it was cut off.
+"""Checkpoints: a trial resumes where it was cut off.
 
-A trial's folder `checkpoint/` holds
-
-    state.json              epoch, history, best epoch, random states, digests
-    4.weights.h5            weights and optimizer after epoch 4, as Keras saves them
-    2.best.weights.h5       weights of the best epoch so far
-
-`state.json` is written last and atomically; it names the other files and their
-digests, so that either all of it is there or it does not count. Nothing in it is
-executed when it is read.
+checkpoint.npz holds the weights, the optimizer, the weights of the best epoch so
+far, the state of all random generators, and how far the trial has come. It is
+written atomically and checked as a whole: all of it is there, or it does not count.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import random
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.random import seed_generator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tuning.store.directory import read_json, write_json
-from tuning.store.records import check_checkpoint
-from tuning.trial.weights import BestEpoch, save_weights, without_optimizer
+from tuning.store.arrays import read_arrays, restored, write_arrays
+from tuning.store.records import Count, History, Values
+from tuning.trial.callbacks import BestEpoch
 
 # The share of a trial's time that its checkpoints after the first may take.
 MOST_TIME = 0.02
-VERSION = 1
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint is damaged or another training's."""
 
 
-@dataclasses.dataclass
-class TrialState:
-    """What a trial has come to, beside the weights of its network.
+class TrialState(BaseModel):
+    """How far a trial has come, beside the weights of its network.
 
     Attributes:
-        identity: Plain data that tells this training from others.
-        epochs: Numbers of the epochs on record, from 0.
-        history: The metrics of each of them, by name.
-        next_epoch: The epoch to go on with.
-        batch_size: Images per batch, if not as the point says; else None.
+        seed, values: What tells this training from others.
+        history: The metrics of each epoch of this trial, by name.
+        next_epoch: The epoch to resume at.
+        batch_size: Images per batch, if not as the values say; else None.
         notes: What happened to the trial, for people.
         seconds: What its training took.
     """
 
-    identity: Any
-    epochs: list[int] = dataclasses.field(default_factory=list)
-    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    next_epoch: int = 0
-    batch_size: int | None = None
-    notes: list[str] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    def add(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Put an epoch on record."""
-        self.epochs.append(epoch)
-        for name, value in metrics.items():
-            self.history.setdefault(name, []).append(value)
-        self.next_epoch = epoch + 1
+    seed: Count
+    values: Values
+    history: History = Field(default_factory=dict)
+    next_epoch: Count = 0
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    notes: list[str] = Field(default_factory=list)
+    seconds: Annotated[float, Field(ge=0)] = 0.0
 
-    def record(self) -> dict[str, Any]:
-        """Return what record.json holds of any trial."""
-        return {
-            "seconds": round(self.seconds, 3),
-            "notes": self.notes,
-            "epochs": self.epochs,
-            "history": self.history,
-        }
+    @model_validator(mode="after")
+    def _check_whole(self) -> TrialState:
+        if len({len(values) for values in self.history.values()}) > 1:
+            raise ValueError("its metrics are not of the same epochs")
+        return self
 
-    def metrics(self, index: int) -> dict[str, float]:
-        """Return the metrics of an epoch on record, by its place in `epochs`."""
-        return {name: values[index] for name, values in self.history.items()}
+    def is_of(self, seed: int, values: dict[str, Any]) -> bool:
+        """Return whether the state is of the training with a seed and values."""
+        return self.seed == seed and self.values == values
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -91,8 +71,8 @@ class Checkpoints(keras.callbacks.Callback):
     than a fiftieth of the time since: if epochs are short, some are left out.
 
     Args:
-        folder: The trial's `checkpoint/`.
-        state: Of the trial; epochs are added to it here.
+        file: The trial's checkpoint.
+        state: Of the trial; what its epochs take is added here.
         best: Holds the best epoch so far.
         randomness: State of the random generators to begin with, as `randomness`
             returns it; None leaves them as they are.
@@ -102,14 +82,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder: Path,
+        file: Path,
         state: TrialState,
         best: BestEpoch,
         randomness: dict[str, Any] | None = None,
         keep_last: bool = False,
     ) -> None:
         super().__init__()
-        self.folder = folder
+        self.file = file
         self.state = state
         self.best = best
         self.keep_last = keep_last
@@ -123,60 +103,48 @@ class Checkpoints(keras.callbacks.Callback):
             set_randomness(self.model, self._randomness)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.state.add(epoch, logs or {})
         now = time.monotonic()
+        self.state.next_epoch = epoch + 1
         self.state.seconds += now - self._started
         self._started = now
         is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         is_due = self._seconds <= MOST_TIME * (now - self._written)
         if (is_last and self.keep_last) or (is_due and not is_last):
-            write(self.folder, self.state, self.model, self.best)
+            write(self.file, self.state, self.model, self.best)
             self._written = time.monotonic()
             self._seconds = self._written - now
 
 
-def write(folder: Path, state: TrialState, model: keras.Model, best: BestEpoch) -> None:
-    """Write a checkpoint, and remove the one before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    epoch = state.next_epoch - 1
-    current = folder / f"{epoch}.weights.h5"
-    best_file = folder / f"{best.epoch}.best.weights.h5"
-    before = _files(folder)
-    save_weights(model, current)
-    if best_file.name not in before:
-        weights = model.get_weights()
-        model.set_weights(best.weights)
-        save_weights(without_optimizer(model), best_file)
-        model.set_weights(weights)
-    content = {
-        "version": VERSION,
-        **dataclasses.asdict(state),
-        "best": {"epoch": best.epoch, "metrics": best.metrics},
-        "files": {
-            file.name: before.get(file.name) or _digest(file)
-            for file in (current, best_file)
-        },
+def write(file: Path, state: TrialState, model: keras.Model, best: BestEpoch) -> None:
+    """Write a checkpoint over the one before.
+
+    Raises:
+        WriteError: It cannot be written; the one before still counts.
+    """
+    arrays = _named("weights", model.get_weights())
+    arrays |= _named("optimizer", _numpy(model.optimizer.variables))
+    if best.epoch != state.next_epoch - 1:
+        arrays |= _named("best", best.weights)
+    meta = {
+        "state": state.model_dump(),
+        "best": {"epoch": best.epoch, "score": best.score},
         "randomness": randomness(model),
     }
-    write_json(
-        folder / "state.json", {"digest": _digest_of(content), "content": content}
-    )
-    for file in folder.glob("*.weights.h5"):
-        if file not in (current, best_file):
-            file.unlink(missing_ok=True)
+    write_arrays(file, meta, arrays)
 
 
 def load(
-    folder: Path,
-    identity: Any,
+    file: Path,
+    seed: int,
+    values: dict[str, Any],
     build: Callable[[], keras.Model],
     best: BestEpoch | None,
 ) -> tuple[keras.Model, TrialState, dict[str, Any]]:
     """Return a network as a checkpoint has it, the trial's state, and `randomness`.
 
     Args:
-        folder: Of the checkpoint.
-        identity: What the checkpoint's must be.
+        file: The checkpoint.
+        seed, values: What the checkpoint's must be.
         build: Makes the network.
         best: Set to the best epoch so far, unless it is None.
 
@@ -184,46 +152,91 @@ def load(
         FileNotFoundError: There is none.
         CheckpointError: It is damaged, or another training's.
     """
-    file = folder / "state.json"
-    if not file.exists():
-        raise FileNotFoundError(file)
     try:
-        written = read_json(file)
-        stored = written["content"]
-        if _digest_of(stored) != written["digest"]:
-            raise ValueError("state.json is not as it was written")
-        if stored["version"] != VERSION:
-            raise ValueError(f"its version is {stored['version']!r}")
-        if stored["identity"] != identity:
+        meta, arrays = read_arrays(file)
+        state = TrialState.model_validate(meta["state"])
+        if not state.is_of(seed, values):
             raise ValueError("it is of another training")
-        check_checkpoint(stored)
-        names = [field.name for field in dataclasses.fields(TrialState)]
-        state = TrialState(**{name: stored[name] for name in names})
-        current = folder / f"{int(state.next_epoch) - 1}.weights.h5"
-        best_file = folder / f"{int(stored['best']['epoch'])}.best.weights.h5"
-        for path in (current, best_file):
-            if _digest(path) != stored["files"][path.name]:
-                raise ValueError(f"{path.name} is not as it was written")
         model = build()
-        if best is not None:
-            without_optimizer(model).load_weights(best_file)
-            best.weights = model.get_weights()
-            best.epoch = int(stored["best"]["epoch"])
-            best.metrics = dict(stored["best"]["metrics"])
         model.optimizer.build(model.trainable_variables)  # Unless it is.
-        with warnings.catch_warnings():
-            # What Keras says if the optimizer is another.
-            warnings.filterwarnings("error", message="Skipping variable loading")
-            model.load_weights(current)
+        set_weights(model.weights, _unnamed("weights", arrays))
+        set_weights(model.optimizer.variables, _unnamed("optimizer", arrays))
+        if best is not None:
+            best.epoch, best.score = int(meta["best"]["epoch"]), meta["best"]["score"]
+            stored = _unnamed("best", arrays) or _unnamed("weights", arrays)
+            best.weights = _fitting(model.weights, stored)
         # A trial run, which fails here and not within `fit`.
         fresh = randomness(model)
-        set_randomness(model, stored["randomness"])
+        set_randomness(model, meta["randomness"])
         set_randomness(model, fresh)
-    except Exception as error:  # Whatever a damaged file makes Keras and h5py raise.
+    except FileNotFoundError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         if best is not None:
-            best.epoch, best.metrics, best.weights = None, {}, []
-        raise CheckpointError(f"{folder}: {error}") from error
-    return model, state, stored["randomness"]
+            best.forget()
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            reason = error.errors(include_url=False)[0]["msg"]
+        raise CheckpointError(f"{file}: {reason}") from error
+    return model, state, meta["randomness"]
+
+
+def save_weights(file: Path, weights: list[np.ndarray]) -> None:
+    """Write the weights of a trial's best epoch.
+
+    Raises:
+        WriteError: They cannot be written.
+    """
+    write_arrays(file, {}, _named("weights", weights))
+
+
+def load_weights(model: keras.Model, file: Path) -> None:
+    """Set a model to the weights of a trial's best epoch.
+
+    Raises:
+        FileNotFoundError: There are none.
+        ValueError: They are damaged or of another network.
+    """
+    set_weights(model.weights, _unnamed("weights", read_arrays(file)[1]))
+
+
+def set_weights(variables: Sequence[Any], arrays: list[np.ndarray]) -> None:
+    """Assign arrays to variables, all or none.
+
+    Raises:
+        ValueError: They are of other shapes or types.
+    """
+    for variable, array in zip(variables, _fitting(variables, arrays), strict=True):
+        variable.assign(array)
+
+
+def _fitting(variables: Sequence[Any], arrays: list[np.ndarray]) -> list[np.ndarray]:
+    if len(variables) != len(arrays):
+        raise ValueError(
+            f"it has {len(arrays)} arrays; the network has {len(variables)}"
+        )
+    fitting = []
+    for variable, array in zip(variables, arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise ValueError(
+                f"an array of shape {array.shape} does not fit {variable.path}, of "
+                f"shape {tuple(variable.shape)}"
+            )
+        fitting.append(restored(array, np.dtype(str(variable.dtype))))
+    return fitting
+
+
+def _named(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{name}/{index}": array for index, array in enumerate(arrays)}
+
+
+def _unnamed(name: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    count = sum(key.startswith(f"{name}/") for key in arrays)
+    return [arrays[f"{name}/{index}"] for index in range(count)]
+
+
+def _numpy(variables: Sequence[Any]) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
 def randomness(model: keras.Model) -> dict[str, Any]:
@@ -243,7 +256,11 @@ def randomness(model: keras.Model) -> dict[str, Any]:
 
 
 def set_randomness(model: keras.Model, state: dict[str, Any]) -> None:
-    """Set all random generators to what `randomness` returned."""
+    """Set all random generators to what `randomness` returned.
+
+    Raises:
+        ValueError, TypeError, KeyError: It cannot have returned that.
+    """
     seeds = _seeds(model)
     if len(seeds) != len(state["layers"]):
         raise ValueError(
@@ -267,20 +284,3 @@ def _seeds(model: keras.Model) -> list[Any]:
 
 def _numbers(variable: Any) -> list[int]:
     return keras.ops.convert_to_numpy(variable).tolist()
-
-
-def _files(folder: Path) -> dict[str, Any]:
-    """Return the digests of the files that count, by name."""
-    try:
-        return dict(read_json(folder / "state.json")["content"]["files"])
-    except Exception:  # There is none, or it does not count.
-        return {}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _digest_of(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -2,104 +2,81 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
-from tuning.points.values import public
-from tuning.settings import SearchSettings, derive_seed
-from tuning.store.directory import Store
-from tuning.store.retention import remove
+from tuning.store.layout import Store
+from tuning.store.records import TrialRecord
+from tuning.trial.callbacks import BestEpoch
 from tuning.trial.checkpoints import CheckpointError, TrialState, load
-from tuning.trial.weights import BestEpoch
+
+
+class Start(NamedTuple):
+    """Where a trial begins.
+
+    Attributes:
+        model: Its network.
+        state: How far it has come.
+        randomness: As of `tuning.trial.checkpoints`; None at the beginning.
+    """
+
+    model: keras.Model
+    state: TrialState
+    randomness: dict[str, Any] | None
 
 
 def begin(
-    trial: Any,
-    oracle: Any,
+    record: TrialRecord,
     store: Store,
-    settings: SearchSettings,
-    build: Callable[[Any], keras.Model],
+    build: Callable[[], keras.Model],
     best: BestEpoch,
     batch_size: int | None = None,
-) -> tuple[keras.Model, TrialState, dict[str, Any] | None]:
-    """Return a trial's network, what it has come to, and its random generators.
+) -> Start:
+    """Return where a trial begins.
 
-    A trial that was cut off goes on from its checkpoint. One that continues another
-    goes on from the other's last; if that is not there, it trains from the first
-    epoch, which is longer and comes to the same.
+    A trial that was cut off resumes from its checkpoint. One that continues another
+    resumes from the other's last; if that is missing, it trains from the first
+    epoch, which takes longer and gives the same.
 
     Args:
-        trial: KerasTuner's.
-        oracle: Knows the trials that this one continues.
+        record: Of the trial.
         store: The search directory.
-        settings: Of the search.
-        build: Makes the network at a point.
+        build: Makes the network.
         best: Set to the best epoch so far, if there is one.
-        batch_size: Another than the point's: the trial begins at its beginning.
-
-    Returns:
-        The network, its `TrialState`, and `tuning.trial.checkpoints.randomness`, or
-        None at the beginning.
+        batch_size: Another than the values': the trial begins at its beginning.
     """
-    chain = _chain(trial, oracle)
-    values = public(trial.hyperparameters.values)
-    # Of the point alone, which may be another trial with another number of workers.
-    seed = derive_seed(settings.seed, f"trial {json.dumps(values, sort_keys=True)}")
-    identity = {"seed": seed, "values": values}
+    seed, values = record.seed, record.values
 
     def build_seeded() -> keras.Model:
         keras.utils.set_random_seed(seed)
-        return build(trial.hyperparameters)
+        return build()
 
     notes = []
-    for trial_id in () if batch_size else reversed(chain[-2:]):
-        is_own = trial_id == trial.trial_id
-        folder = store.checkpoint_folder(trial_id)
+    before = [] if record.continues is None else [record.continues]
+    for trial_id in () if batch_size else (record.trial, *before):
+        is_own = trial_id == record.trial
+        file = store.checkpoint_file(trial_id)
         try:
-            model, state, randomness = load(
-                folder, identity, build_seeded, best if is_own else None
-            )
+            start = load(file, seed, values, build_seeded, best if is_own else None)
         except FileNotFoundError:
             continue
         except CheckpointError as error:
             notes.append(f"a checkpoint was ignored: {error}")
             continue
+        model, state, randomness = start
         if is_own:
-            return model, state, randomness
-        first_epoch = trial.hyperparameters.values["tuner/initial_epoch"]
-        if state.next_epoch == first_epoch:
-            state = TrialState(
-                identity,
-                next_epoch=first_epoch,
-                batch_size=state.batch_size,
-                notes=notes,
-            )
-            return model, state, randomness
-    remove(store.checkpoint_folder(trial.trial_id))
+            return Start(model, state, randomness)
+        if state.next_epoch == record.first_epoch:
+            fresh = {"history": {}, "notes": notes, "seconds": 0.0}
+            return Start(model, state.model_copy(update=fresh), randomness)
+    store.checkpoint_file(record.trial).unlink(missing_ok=True)
     if batch_size:
         notes.append(
             f"out of memory with the point's batch_size; run with {batch_size}"
         )
-    elif len(chain) > 1:
-        notes.append(f"trained from its first epoch, not from trial {chain[-2]}'s last")
-    return (
-        build_seeded(),
-        TrialState(identity, batch_size=batch_size, notes=notes),
-        None,
-    )
-
-
-def _chain(trial: Any, oracle: Any) -> list[str]:
-    """Return the ids of the trials that a trial continues, first to last, and its own.
-
-    A training in rounds is one training.
-    """
-    chain = [trial.trial_id]
-    values = trial.hyperparameters.values
-    while "tuner/trial_id" in values:
-        chain.insert(0, values["tuner/trial_id"])
-        values = oracle.get_trial(chain[0]).hyperparameters.values
-    return chain
+    elif before:
+        notes.append(f"trained from its first epoch, not from trial {before[0]}'s last")
+    state = TrialState(seed=seed, values=values, batch_size=batch_size, notes=notes)
+    return Start(build_seeded(), state, None)

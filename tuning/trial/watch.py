@@ -65,7 +65,7 @@ class Watch:
         place = "".join(traceback.format_stack(frame)) if frame else ""
         self._on_hang(
             f"The trial was here:\n{place}TrialTimeout: A trial must end a batch "
-            f"every {timeout_s:g} s; none has ended. Raise --trial-timeout, or mend "
+            f"every {timeout_s:g} s; none has ended. Raise --trial-timeout, or fix "
             "what hangs."
         )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tuning.settings import SearchSettings
-from tuning.store.directory import Store, disk_use
-from tuning.store.results import leaderboard, read_results
+from tuning.store.files import disk_use
+from tuning.store.layout import Store
+from tuning.store.results import ranked, read_results
 
 STATUSES = ("COMPLETED", "PRUNED", "FAILED", "RUNNING", "DAMAGED")
 
@@ -34,8 +37,7 @@ def status(settings: SearchSettings, store: Store, most: int = 10) -> str:
     if running:
         lines.append("")
     for row in running:
-        epochs = row["hyperparameters"].get("tuner/epochs", settings.epochs)
-        begun = row["hyperparameters"].get("tuner/initial_epoch", 0)
+        epochs, begun = row["planned_epochs"], row["first_epoch"]
         latest = "".join(
             f", {objective} {value:.4f}"
             for value in row["history"].get(objective, [])[-1:]
@@ -46,8 +48,53 @@ def status(settings: SearchSettings, store: Store, most: int = 10) -> str:
         )
     for row in rows:
         if row["status"] == "FAILED":
-            file = store.error_file(row["trial"])
-            error = file.read_text().strip() if file.exists() else ""
-            last = error.splitlines()[-1] if error else "its traceback is gone"
+            last = row["failure"].strip().splitlines()[-1]
             lines += ["", f"trial {row['trial']} failed:", last]
     return "\n".join(lines)
+
+
+def leaderboard(rows: list[dict[str, Any]], objective: str, most: int = 10) -> str:
+    """Return the best trials as a table of text."""
+    lines = [
+        ("", "trial", objective, "parameters", "multiply-adds", "seconds", "network")
+    ]
+    best = ranked(rows, objective)[:most]
+    for rank, row in enumerate(best, start=1):
+        lines.append(
+            (
+                str(rank),
+                row["trial"],
+                f"{row['score']:.4f}",
+                _grouped(row["parameters"]),
+                _grouped(row["multiply_adds"]),
+                "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+                _network(row["hyperparameters"]),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index == len(widths) - 1 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _grouped(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _network(values: dict[str, Any]) -> str:
+    """Describe a point in a few words."""
+    filters = [
+        str(values[name]) for name in sorted(values) if name.startswith("filters_")
+    ]
+    rate = values.get(f"{values.get('optimizer')}_learning_rate")
+    words = [
+        "-".join(filters) and f"{'-'.join(filters)} filters",
+        "LRN" if values.get("use_lrn") else "",
+        values.get("optimizer", ""),
+        "" if rate is None else f"{rate:.1e}",
+    ]
+    return " ".join(word for word in words if word)

@@ -1,0 +1,356 @@
+"""SearchOracle: which trial comes next, what has ended; safe to stop and start again.
+
+Its state is the trials' records, which it alone writes. One that is started on a
+directory continues from them: who runs what is in them, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+from tuning.oracles.hyperband import Hyperband
+from tuning.oracles.proposals import (
+    BayesianSearch,
+    GridSearch,
+    Kind,
+    Proposal,
+    RandomSearch,
+    Trials,
+)
+from tuning.oracles.pruning import stops
+from tuning.settings import derive_seed
+from tuning.space.search_space import SearchSpace
+from tuning.store.files import StoreError, WriteError, write_bytes
+from tuning.store.layout import Store
+from tuning.store.objective import Objective
+from tuning.store.records import Failure, TrialRecord
+from tuning.store.recovery import Notify, has_weights, sound_records
+from tuning.store.retention import Retention
+
+FAILURES_AT_START = 3
+
+WAIT: Literal["wait"] = "wait"
+DONE: Literal["done"] = "done"
+
+
+class Result(NamedTuple):
+    """How a trial ended.
+
+    Attributes:
+        failure: Why it failed; None if it did not.
+        is_pruned: Whether the oracle stopped it early.
+        best_epoch: The epoch whose weights are on disk, from 0.
+        parameters, multiply_adds: Cost of its network.
+        seconds: What its training took.
+        notes: What happened to it, for people.
+    """
+
+    failure: Failure | None = None
+    is_pruned: bool = False
+    best_epoch: int | None = None
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class SearchOracle:
+    """Hands out the trials of a search and takes their results.
+
+    The interface is `suggest`, `report` and `end`; each call may be repeated, and a
+    repeated one changes nothing.
+
+    Args:
+        space: Of the search.
+        store: The search directory, whose records are read.
+        given: Values that people named, complete, to be tried before all others.
+        run: Name of the run, which lasts from one start of the search to its end or
+            interruption. What an earlier run left unfinished is handed out again;
+            an oracle that is started again within a run keeps its workers' trials.
+        notify: Is called with what was damaged.
+
+    Attributes:
+        halted: Why no more trials are handed out; None if they are.
+
+    Raises:
+        StoreError: Nothing is left of a trial, and the space has no other values.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        store: Store,
+        given: list[dict[str, Any]],
+        run: str,
+        notify: Notify,
+    ) -> None:
+        settings = space.settings
+        self.space = space
+        self.store = store
+        self.run = run
+        self.objective = Objective(settings.objective)
+        self.kind: Kind = _kind(space)
+        self.total = settings.total_trials
+        self.halted: str | None = None
+        self.trials = Trials(space, given)
+        self._settings = settings.to_json()
+        self._retention = Retention(store, self.objective, settings.keep)
+        self._read(notify)
+        if not any(record.run == run for record in self.records.values()):
+            self._begin_run(notify)
+        with self._halting():
+            self._tidy()
+
+    @property
+    def records(self) -> dict[str, TrialRecord]:
+        """The trials' records by id, in the order in which they began."""
+        return self.trials.records
+
+    # What a worker calls.
+
+    def suggest(self, worker: str) -> TrialRecord | Literal["wait", "done"]:
+        """Return the trial that a worker is to run.
+
+        A worker that has not ended its trial gets it again: one that is started
+        again under its name resumes it.
+
+        Returns:
+            The trial's record; "wait" if there is none before another trial ends;
+            "done" if there are no more.
+        """
+        running = self._running()
+        if worker in running:
+            return running[worker]
+        if self.halted is not None:
+            return DONE
+        if self.has_failed():
+            return WAIT if running else DONE  # One that runs may yet succeed.
+        record = next(iter(self._waiting()), None) or self._new()
+        if record is None:
+            return WAIT if running else DONE
+        record = record.replace(run=self.run, worker=worker)
+        with self._halting():
+            self._save(record.replace(began=record.began or time.time()))
+            self.trials.know(record.values)
+            return self.records[record.trial]
+        return DONE
+
+    def report(self, trial_id: str, history: dict[str, list[float]]) -> bool:
+        """Take a trial's metrics of all epochs so far; return whether to stop it."""
+        record = self.records[trial_id]
+        if not record.has_ended and record.history != history:
+            with self._halting():
+                self._save(record.replace(history=history))
+        rule = self.space.settings.prune
+        own = history.get(self.objective.name, [])
+        if rule is None or not own:
+            return False
+        others = [
+            (other.status == "COMPLETED", other.history.get(self.objective.name, []))
+            for other in self.records.values()
+            if other.trial != trial_id
+        ]
+        return stops(rule, own, others, self.objective.maximize)
+
+    def end(self, trial_id: str, result: Result) -> None:
+        """Take a trial's end."""
+        record = self.records[trial_id]
+        if record.has_ended:
+            return
+        changes = {**result._asdict(), "notes": list(result.notes)}
+        if result.failure is not None:
+            status, score = "FAILED", None
+        else:
+            status = "PRUNED" if changes["is_pruned"] else "COMPLETED"
+            score = self.objective.best(record.history[self.objective.name])
+        del changes["is_pruned"]
+        ended = record.replace(
+            **changes, status=status, score=score, worker=None, ended=time.time()
+        )
+        with self._halting():
+            if result.failure is not None:
+                file = self.store.error_file(trial_id)
+                write_bytes(file, result.failure.message.encode())
+            self._save(ended)
+            self._tidy()
+
+    def halt(self, reason: str) -> None:
+        """Hand out no more trials: the directory takes no more.
+
+        It fails no trial: those that run resume when the search does.
+        """
+        self.halted = self.halted or reason
+
+    # What the driver calls.
+
+    def abandon(self, worker: str, message: str) -> bool:
+        """Fail the trial of a worker that died for good; return whether it had one."""
+        record = self._running().get(worker)
+        if record is not None:
+            self.end(record.trial, Result(failure=Failure(kind=None, message=message)))
+        return record is not None
+
+    def release(self, worker: str) -> None:
+        """Let any worker resume the trial of one whose machine is gone."""
+        record = self._running().get(worker)
+        if record is not None:
+            with self._halting():
+                self._save(record.replace(worker=None))
+
+    def progress(self) -> dict[str, Any]:
+        """Return what has become of the trials, as plain data."""
+        ended = [r for r in self.records.values() if r.has_ended]
+        ended.sort(key=lambda record: record.ended or 0.0)
+        running = (record.trial for record in self._running().values())
+        return {
+            "total": self.total,
+            "running": sorted(running, key=int),
+            "waiting": [record.trial for record in self._waiting()],
+            "ended": [(record.trial, record.status, record.score) for record in ended],
+            "has_failed": self.has_failed(),
+            "halted": self.halted,
+        }
+
+    def has_failed(self) -> bool:
+        """Return whether every trial so far has failed, as the user's code would."""
+        ended = [record for record in self.records.values() if record.has_ended]
+        return len(ended) >= min(FAILURES_AT_START, self.total) and all(
+            record.status == "FAILED" for record in ended
+        )
+
+    # How it keeps its records.
+
+    def _running(self) -> dict[str, TrialRecord]:
+        return {
+            record.worker: record
+            for record in self.records.values()
+            if record.worker is not None and not record.has_ended
+        }
+
+    def _waiting(self) -> list[TrialRecord]:
+        waiting = (
+            record
+            for record in self.records.values()
+            if record.worker is None and not record.has_ended
+        )
+        return sorted(waiting, key=lambda record: int(record.trial))
+
+    def _new(self) -> TrialRecord | None:
+        number = len(self.records)
+        if number >= self.total:
+            return None
+        trial_id = f"{number:0{len(str(self.total))}d}"
+        proposal = self.kind.propose(self.trials, trial_id)
+        return None if proposal is None else self._record(trial_id, proposal)
+
+    def _record(self, trial_id: str, proposal: Proposal) -> TrialRecord:
+        values = proposal.values
+        # Of the values alone: with another number of workers they may be another
+        # trial's.
+        purpose = f"trial {json.dumps(values, sort_keys=True)}"
+        return TrialRecord(
+            trial=trial_id,
+            seed=derive_seed(self.space.settings.seed, purpose),
+            draws=self.trials.draws,
+            is_given=self.trials.is_given(values),
+            settings=self._settings,
+            **proposal._asdict(),
+        )
+
+    def _save(self, record: TrialRecord) -> None:
+        """Write a record, and hold it as the trial's if that succeeds."""
+        content = record.model_dump_json(exclude_none=True) + "\n"
+        write_bytes(self.store.trial_file(record.trial), content.encode())
+        self.records[record.trial] = record
+
+    def _tidy(self) -> None:
+        needed = self.kind.to_continue(self.trials)
+        self._retention.tidy(self.records.values(), needed)
+
+    @contextlib.contextmanager
+    def _halting(self) -> Iterator[None]:
+        """Halt if a file cannot be written; it stays as it was."""
+        try:
+            yield
+        except WriteError as error:
+            self.halt(error.strerror or str(error))
+
+    def _read(self, notify: Notify) -> None:
+        """Take up the trials on record; draw again those whose records are damaged."""
+        found = sound_records(self.store, self.space.entries, notify)
+        for record in found.values():
+            if record is not None:
+                self.trials.know(record.values)
+        for trial_id in _without_gaps(set(found), self.total):
+            record = found.get(trial_id)
+            if record is None:
+                record = self._draw_again(trial_id, notify)
+            self.records[trial_id] = record
+            # As it was when the next trial was drawn.
+            self.trials.draws = max(self.trials.draws, record.draws)
+
+    def _draw_again(self, trial_id: str, notify: Notify) -> TrialRecord:
+        notify(f"Trial {trial_id} has no record; its values are drawn again.")
+        proposal = self.kind.propose(self.trials, trial_id)
+        if proposal is None:
+            raise StoreError(
+                "A trial's values must be in its folder or be drawn again; received "
+                f"{self.store.trial_folder(trial_id)}, where they are not, and the "
+                "space has no others. Put the folder back, or start in another "
+                "directory."
+            )
+        record = self._record(trial_id, proposal)
+        self.trials.know(record.values)
+        self._save(record)
+        return record
+
+    def _begin_run(self, notify: Notify) -> None:
+        """Begin a run: hand out again what an earlier one left, or has lost.
+
+        A score and its weights belong together: a trial whose weights are damaged
+        runs again, as does the best one without any. If all trials failed, they run
+        again, too: whoever starts the search again has fixed what broke them.
+        """
+        again = set(self._without_weights(notify))
+        if self.has_failed():
+            again |= {r.trial for r in self.records.values() if r.has_ended}
+        for record in list(self.records.values()):
+            if record.trial in again:
+                self.store.error_file(record.trial).unlink(missing_ok=True)
+                self._save(record.again())
+            elif not record.has_ended and record.worker is not None:
+                self._save(record.replace(worker=None))
+
+    def _without_weights(self, notify: Notify) -> Iterator[str]:
+        completed = self.objective.ranked(self.records.values())
+        for record in completed:
+            existed = self.store.weights_file(record.trial).exists()
+            if has_weights(self.store, record.trial, notify):
+                continue
+            if existed or record is completed[0]:
+                notify(f"Trial {record.trial} runs again: its score needs its weights.")
+                yield record.trial
+
+
+def _kind(space: SearchSpace) -> Kind:
+    tuner = space.settings.tuner
+    if tuner == "hyperband":
+        return Hyperband(space)
+    if tuner == "bayesian":
+        return BayesianSearch(space)
+    return GridSearch(space) if tuner == "grid" else RandomSearch(space.settings.epochs)
+
+
+def _without_gaps(ids: set[str], most: int) -> list[str]:
+    """Return ids with those between them that are missing; none that is foreign."""
+    by_number = {int(trial_id): trial_id for trial_id in ids}
+    numbers = [number for number in by_number if number < max(most, len(by_number))]
+    width = len(str(most))
+    return [
+        by_number.get(number, f"{number:0{width}d}")
+        for number in range(max(numbers, default=-1) + 1)
+    ]
