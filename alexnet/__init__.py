@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 if os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() not in ("", "0", "false"):
@@ -35,16 +36,18 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"alexnet.{_MODULES[name]}"), name)
 
 
-def _starts_command() -> bool:
-    """Tell whether Python imports this on its way to `python -m alexnet`."""
-    # Until it has found the module to run, sys.argv[0] is "-m".
-    after = sys.orig_argv[sys.orig_argv.index("-m") :] if "-m" in sys.orig_argv else []
-    return sys.argv[:1] == ["-m"] and after[1:2] == ["alexnet"]
+def _runs_command() -> bool:
+    """Return whether this process runs a command of ours, as module or as script."""
+    if sys.argv[:1] == ["-m"]:  # Until Python has found the module to run.
+        return sys.orig_argv[sys.orig_argv.index("-m") + 1] == "alexnet"
+    script = Path(sys.argv[0] if sys.argv else "")
+    is_module = script.parent == Path(__file__).parents[1] / "tuning"
+    return is_module or script.name in ("alexnet", "tuning")
 
 
 # Importing registers the layers, so that .keras files load; the command line
 # imports them when it needs them.
-if not _starts_command():
+if not _runs_command():
     from alexnet.layers.conv_block import ConvBlock
     from alexnet.layers.local_response import LocalResponseNormalization
     from alexnet.layers.spatial_response import SpatialResponseNormalization

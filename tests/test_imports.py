@@ -23,7 +23,6 @@ RANKS = {
         ["commands"],
     ],
     "tuning": [
-        ["checks"],
         ["settings"],
         ["store", "space"],
         ["points", "view"],

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tuning.settings import SearchSettings
 from tuning.store.records import allows
-from tuning.store.recovery import Notify
 
 if TYPE_CHECKING:
     from tuning.space.search_space import SearchSpace
+    from tuning.store.recovery import Notify
 
 Given = dict[str, Any] | str
 

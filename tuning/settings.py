@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib
-import json
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from tuning.checks import (
-    address_text,
-    check_choice,
-    check_gpus,
-    check_positive,
-    check_share,
-    check_switch,
-    check_whole,
-    model_text,
-    path_text,
-    points_of,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
 )
 
-TUNERS = ("random", "bayesian", "hyperband", "grid")
-PRUNING_RULES = ("median", "halving")
+Tuner = Literal["random", "bayesian", "hyperband", "grid"]
+PruningRule = Literal["median", "halving"]
+TUNERS: tuple[str, ...] = get_args(Tuner)
+PRUNING_RULES: tuple[str, ...] = get_args(PruningRule)
 DEFAULT_MODEL = "alexnet:AlexNet"
 
 # A search may be resumed with another value of these.
@@ -33,163 +32,226 @@ RUNTIME_SETTINGS = frozenset(
         *("keep", "retry_oom", "trial_timeout", "isolate_trials"),
     }
 )
-# It may go on with more of these.
+# And with more of these.
 GROWING_SETTINGS = frozenset({"trials", "add"})
 
+# What a setting must be, by its name or by pydantic's type of the error.
+_ADDRESS = '"auto" or "host:port", as `ray start` prints it'
+_POINTS = "a sequence of points, each a dict of values by name or the name of a preset"
+_KINDS = {
+    "data": "a name or a path",
+    "directory": "a name or a path",
+    "tune": "a sequence of hyperparameter names or patterns",
+    "image_size": "a whole number or (height, width)",
+    "address": _ADDRESS,
+    "start_with": _POINTS,
+    "add": _POINTS,
+    "extra_forbidden": "a setting of a search",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "True or False",
+}
 
-@dataclasses.dataclass(frozen=True)
-class SearchSettings:
+
+def _rule(text: str, holds: Callable[[Any], bool]) -> AfterValidator:
+    """Return a validator that refuses the values for which `holds` is false."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(text)
+        return value
+
+    return AfterValidator(check)
+
+
+def _path_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _is_address(value: str) -> bool:
+    host, _, port = value.rpartition(":")
+    return value == "auto" or bool(host and port.isdecimal() and "//" not in host)
+
+
+def _model_text(model: Any) -> str:
+    """Return "package.module:Class" of a class, or of such a text."""
+    if isinstance(model, type):
+        if model.__module__ == "__main__" or "<locals>" in model.__qualname__:
+            raise ValueError(
+                "a class that other processes can import",
+                "Move it to a module of its own.",
+            )
+        return f"{model.__module__}:{model.__qualname__}"
+    if not isinstance(model, str) or model.count(":") != 1 or model[:1] in ":.":
+        raise ValueError('"package.module:Class" or a class')
+    return model
+
+
+def _plain(error: ValidationError, given: dict[str, Any]) -> Exception:
+    """Return pydantic's first error as one that says rule, value and remedy."""
+    first = error.errors()[0]
+    # Of the errors of one setting, the one that is furthest inside it, and of those
+    # one about the value: a value of a union has errors for each of its kinds.
+    found = max(
+        (e for e in error.errors() if e["loc"][:1] == first["loc"][:1]),
+        key=lambda e: (len(e["loc"]), not e["type"].endswith("_type")),
+    )
+    kind, details = found["type"], found.get("ctx", {})
+    if not found["loc"]:
+        return details["error"]
+    name = str(found["loc"][0])
+    cause: type[Exception] = ValueError
+    if kind == "value_error":
+        rule, *remedy = details["error"].args
+    elif kind == "greater_than_equal":
+        rule, *remedy = [f"at least {details['ge']}"]
+    elif kind == "literal_error":
+        choices = details["expected"].replace("'", "").replace(" or ", ", ")
+        rule, *remedy = [f"one of {choices}"]
+    else:
+        cause, rule, *remedy = TypeError, _KINDS.get(name) or _KINDS[kind]
+    message = f"{name} must be {rule}; received {name}={given[name]!r}."
+    return cause(" ".join([message, *remedy]))
+
+
+Text = Annotated[str, Field(min_length=1)]
+PathText = Annotated[Text, BeforeValidator(_path_text)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[float, Field(strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
+Points = tuple[dict[str, Any] | str, ...]
+
+
+class SearchSettings(BaseModel):
     """What to search, on which images, with which means.
 
-    Attributes:
-        data: Name or path of the images, as in `alexnet.data.images.load_images`.
-        tuner: "random", "bayesian", "hyperband" or "grid".
-        trials: Number of points to try, at most; int >= 1. A search may be
-            resumed with more.
-        epochs: Epochs of a trial; with Hyperband of its longest trials.
-        directory: Where the search lives; None for "runs/" and the data's name.
-        seed: Of the points drawn, the initial weights and the batches; int >= 0.
-        model: Class to search over, "package.module:Class" or the class itself:
-            `alexnet.AlexNet` or a subclass that other processes can import.
-        tune: Patterns (as of shells) of the hyperparameters that vary; the others
-            stay at their defaults. Empty for all.
-        objective: Metric to optimize: "val_accuracy" or "val_loss".
-        image_size: Pixels that the images are resized to before training, one
-            int or (height, width); None leaves them as they are.
-        validation_fraction: Share of each class used for validation.
-        horizontal_flip: Whether training images may be mirrored.
-        max_parameters, max_multiply_adds: Limits on a network's parameters and
-            on its multiplications of weights per image; None for none. Points
-            beyond are not tried: others are drawn. The paper's network has
-            61 million parameters and 720 million multiply-adds.
-        address: Of a running Ray cluster to run on: "auto" for the one that this
-            machine belongs to, or "host:port"; None for this machine alone.
-        workers: Processes that run trials; None for one per GPU or, without
-            GPUs, as many as cores and memory carry, and on a cluster as many as
-            its nodes carry at any time; 0 for this process.
-        cpus_per_trial: CPUs that a worker holds, which is also the size of its
-            thread pools; int >= 1. None shares a machine's out among its workers;
-            on a cluster without GPUs it is 1.
-        gpus_per_trial: GPUs that a worker holds: 0.25 packs four trials on one;
-            with 2 each trial trains on both. None for 1 where there are GPUs.
-        keep: Number of trials, the best ones, whose weights stay on disk; int >= 1.
-        prune: Rule by which trials are stopped early, as in `tuning.oracles.pruning`:
-            "median" or "halving"; None lets each have all of its epochs.
-        retry_oom: Whether a trial that runs out of memory is run once more with
-            half the batch size.
-        trial_timeout: Seconds within which a trial must end a batch, its first
-            included, or it is stopped and fails; None for any time.
-        isolate_trials: Whether each trial has a process of its own, so that what it
-            leaves in memory goes with it; not with `workers` 0.
-        start_with: Points to try first, each a dict of hyperparameters by name,
-            where what is left out has its default, or the name of a preset of the
-            model, as in `alexnet.compare.nearest`. They count among `trials`.
-        add: Points to try next, beyond `trials`; a search may be resumed with
-            them, and remembers them.
+    The text under each setting is also its help on the command line.
 
     Raises:
         TypeError, ValueError: A setting is of the wrong kind or outside its
             range.
     """
 
-    data: str = "digits"
-    tuner: str = "random"
-    trials: int = 12
-    epochs: int = 10
-    directory: str | None = None
-    seed: int = 0
-    model: Any = DEFAULT_MODEL
-    tune: tuple[str, ...] = ()
-    objective: str = "val_accuracy"
-    image_size: int | tuple[int, int] | None = None
-    validation_fraction: float = 0.2
-    horizontal_flip: bool = False
-    max_parameters: int | None = 100_000_000
-    max_multiply_adds: int | None = None
-    address: str | None = None
-    workers: int | None = None
-    cpus_per_trial: int | None = None
-    gpus_per_trial: float | None = None
-    keep: int = 3
-    prune: str | None = None
-    retry_oom: bool = False
-    trial_timeout: float | None = None
-    isolate_trials: bool = False
-    start_with: tuple[dict[str, Any] | str, ...] = ()
-    add: tuple[dict[str, Any] | str, ...] = ()
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
-    def __post_init__(self) -> None:
-        put = object.__setattr__  # The dataclass is frozen from here on.
-        put(self, "data", path_text("data", self.data))
-        check_choice("tuner", self.tuner, TUNERS)
-        check_choice("objective", self.objective, ("val_accuracy", "val_loss"))
-        if self.prune is not None:
-            check_choice("prune", self.prune, PRUNING_RULES)
-            if self.tuner == "hyperband":
-                raise ValueError(
-                    "prune must be None with Hyperband, which stops trials itself "
-                    f"and counts on the others; received prune={self.prune!r}."
-                )
-        for name in ("trials", "epochs", "keep"):
-            check_whole(name, getattr(self, name), 1)
-        check_whole("seed", self.seed, 0)
-        for name in ("max_parameters", "max_multiply_adds", "cpus_per_trial"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1)
-        if self.workers is not None:
-            check_whole("workers", self.workers, 0)
-        check_share("validation_fraction", self.validation_fraction)
-        if self.gpus_per_trial is not None:
-            check_gpus("gpus_per_trial", self.gpus_per_trial)
-        if self.address is not None:
-            put(self, "address", address_text("address", self.address))
-            if self.workers == 0:
-                raise ValueError(
-                    "address must be None with a search in this process; received "
-                    f"address={self.address!r} and workers=0. Leave one of them out."
-                )
-        for name in ("horizontal_flip", "retry_oom", "isolate_trials"):
-            check_switch(name, getattr(self, name))
+    data: PathText = "digits"
+    """Images: digits, mnist, fashion_mnist, cifar10, cifar100, a folder of class
+    folders, or an .npz file with x and y."""
+    tuner: Tuner = "random"
+    """How points are chosen."""
+    trials: Count = 12
+    """Points to try, at most; a search may be resumed with more."""
+    epochs: Count = 10
+    """Epochs of a trial; with hyperband of its longest trials."""
+    directory: PathText | None = None
+    """Where the search lives; runs/ and the data's name if not given."""
+    seed: Whole = 0
+    """Of the points drawn, the initial weights and the batches."""
+    model: Annotated[Any, BeforeValidator(_model_text)] = DEFAULT_MODEL
+    """AlexNet or a subclass of yours that other processes can import; in Python
+    also the class itself."""
+    tune: tuple[Text, ...] = ()
+    """Hyperparameters that vary, * allowed; the others stay at their defaults. All
+    vary if not given."""
+    objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    """Metric to optimize."""
+    image_size: tuple[Count, Count] | Count | None = None
+    """Resize the images to this side, or height and width, before training."""
+    validation_fraction: Annotated[
+        Number, _rule("greater than 0 and less than 1", lambda share: 0 < share < 1)
+    ] = 0.2
+    """Share of each class used for validation."""
+    horizontal_flip: Switch = False
+    """Mirror half of the training images."""
+    max_parameters: Count | None = 100_000_000
+    """Try no network with more parameters; others are drawn instead. The paper's
+    network has 61 million."""
+    max_multiply_adds: Count | None = None
+    """Try none with more multiply-adds per image; the paper's network has 720
+    million."""
+    address: Annotated[str, _rule(_ADDRESS, _is_address)] | None = None
+    """Run on the Ray cluster there: auto for the one that this machine belongs to,
+    or HOST:PORT; on this machine alone if not given."""
+    workers: Whole | None = None
+    """Processes that run trials. If not given: one per GPU or, without GPUs, as many
+    as cores and memory carry; on a cluster as many as its nodes carry at any time. 0
+    for this process, without Ray."""
+    cpus_per_trial: Count | None = None
+    """CPUs, and threads, of each worker; its part of the machine if not given, on a
+    cluster without GPUs 1."""
+    gpus_per_trial: (
+        Annotated[
+            Number,
+            _rule(
+                "greater than 0 and at most 1, or a whole number",
+                lambda gpus: 0 < gpus <= 1 or (gpus > 1 and gpus.is_integer()),
+            ),
+        ]
+        | None
+    ) = None
+    """GPUs of each worker: 0.25 packs four on one, with 2 each trial trains on both;
+    1 where there are GPUs if not given."""
+    keep: Count = 3
+    """Trials, the best ones, whose weights stay on disk."""
+    prune: PruningRule | None = None
+    """Stop trials early that are worse than the median, or not in the best third
+    after 1, 3, 9, ... epochs; not with hyperband, which stops trials itself."""
+    retry_oom: Switch = False
+    """Run a trial that is out of memory once more with half the batch size."""
+    trial_timeout: (
+        Annotated[
+            Number,
+            _rule("greater than 0 and finite", lambda time: 0 < time < float("inf")),
+        ]
+        | None
+    ) = None
+    """Stop a trial that ends no batch for so many seconds, its first included; it
+    fails."""
+    isolate_trials: Switch = False
+    """Run each trial in a process of its own, so that what it leaves in memory goes
+    with it; not with 0 workers."""
+    start_with: Points = ()
+    """Points to try first, among the trials: presets, and in Python dicts of
+    hyperparameters by name, where what is left out has its default."""
+    add: Points = ()
+    """Points to try next, beyond the trials, at any time; a search remembers them."""
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _plain(error, settings) from None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> SearchSettings:
+        if self.prune is not None and self.tuner == "hyperband":
+            raise ValueError(
+                "prune must be None with Hyperband, which stops trials itself "
+                f"and counts on the others; received prune={self.prune!r}."
+            )
+        if self.address is not None and self.workers == 0:
+            raise ValueError(
+                "address must be None with a search in this process; received "
+                f"address={self.address!r} and workers=0. Leave one of them out."
+            )
         if self.isolate_trials and self.workers == 0:
             raise ValueError(
                 "isolate_trials must be False without worker processes; received "
                 "isolate_trials=True and workers=0. Use workers=1."
             )
-        if self.trial_timeout is not None:
-            check_positive("trial_timeout", self.trial_timeout)
-        if isinstance(self.image_size, list):
-            put(self, "image_size", tuple(self.image_size))
-        size = self.image_size
-        if size is not None:
-            if isinstance(size, tuple) and len(size) != 2:
-                raise TypeError(
-                    "image_size must be a whole number or (height, width); received "
-                    f"image_size={size!r}."
-                )
-            for side in size if isinstance(size, tuple) else (size,):
-                check_whole("image_size", side, 1)
-        if not isinstance(self.tune, (tuple, list)) or not all(
-            isinstance(pattern, str) and pattern for pattern in self.tune
-        ):
-            raise TypeError(
-                "tune must be a sequence of hyperparameter names or patterns; "
-                f"received tune={self.tune!r}."
-            )
-        put(self, "tune", tuple(self.tune))
-        for name in ("start_with", "add"):
-            put(self, name, points_of(name, getattr(self, name)))
         if len(self.start_with) > self.trials:
             raise ValueError(
                 "start_with must hold at most as many points as there are trials; "
                 f"received start_with={list(self.start_with)!r} and "
                 f"trials={self.trials}. Raise trials."
             )
-        put(self, "model", model_text(self.model))
-        directory = self.directory
-        if directory is None:
-            name = Path(self.data).name or "search"
-            directory = f"runs/{name.removesuffix('.npz')}"
-        put(self, "directory", path_text("directory", directory))
+        if self.directory is None:
+            name = Path(self.data).name.removesuffix(".npz") or "search"
+            self.__dict__["directory"] = f"runs/{name}"  # It is frozen for others.
+        return self
 
     def load_model_class(self) -> Any:
         """Import the class that `model` names.
@@ -212,7 +274,7 @@ class SearchSettings:
                 'model must be "package.module:Class" of a module that can be '
                 f"imported; received model={self.model!r}: {type(error).__name__}: "
                 f"{error}. Install the package, run from the folder that holds it, or "
-                "mend it."
+                "fix it."
             ) from error
         if not (isinstance(found, type) and issubclass(found, AlexNet)):
             raise ValueError(
@@ -231,18 +293,14 @@ class SearchSettings:
         """Return the settings as plain data, paths made absolute."""
         from alexnet.data.images import CLASS_NAMES
 
-        settings = dataclasses.asdict(self)
-        for name in ("tune", "start_with", "add"):
-            settings[name] = list(settings[name])
-        if isinstance(self.image_size, tuple):
-            settings["image_size"] = list(self.image_size)
+        settings = self.model_dump(mode="json")
         if Path(self.data).exists() and self.data not in CLASS_NAMES:
             settings["data"] = str(Path(self.data).resolve())
         return settings
 
     def replace(self, **changes: Any) -> SearchSettings:
         """Return the settings with some of them changed."""
-        return dataclasses.replace(self, **changes)
+        return SearchSettings(**{**dict(self), **changes})
 
     @classmethod
     def from_json(cls, value: Any) -> SearchSettings:
@@ -251,10 +309,9 @@ class SearchSettings:
         Raises:
             TypeError, ValueError: It holds none.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(value, dict) or not {"data", "tuner", "trials"} <= set(value):
             raise ValueError("it lacks the settings of a search")
-        return cls(**{name: value[name] for name in known & value.keys()})
+        return cls(**{name: value[name] for name in cls.model_fields.keys() & value})
 
     @property
     def total_trials(self) -> int:
@@ -262,14 +319,15 @@ class SearchSettings:
         return self.trials + len(self.add)
 
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """Tell which settings differ from `other`'s so that a search cannot go on.
+        """Return the settings that differ from `other`'s and may not, as texts.
 
         How a search is run may differ, and there may be more trials.
         """
         different = [
             f"{name}: {other.get(name)!r} there, {value!r} here"
-            for name, value in self._fixed().items()
-            if value != other.get(name)
+            for name, value in self.to_json().items()
+            if name not in RUNTIME_SETTINGS | GROWING_SETTINGS
+            and value != other.get(name)
         ]
         if self.trials < other["trials"]:
             different.append(
@@ -277,19 +335,6 @@ class SearchSettings:
                 "may only grow"
             )
         return different
-
-    def identity(self) -> str:
-        """Return a hash of what makes a search the same search."""
-        fixed = json.dumps(self._fixed(), sort_keys=True)
-        return hashlib.sha256(fixed.encode()).hexdigest()
-
-    def _fixed(self) -> dict[str, Any]:
-        """Return the settings that stay as they are for as long as a search lives."""
-        return {
-            name: value
-            for name, value in self.to_json().items()
-            if name not in RUNTIME_SETTINGS | GROWING_SETTINGS
-        }
 
 
 class DataFacts(NamedTuple):

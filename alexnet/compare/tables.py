@@ -1,25 +1,39 @@
-"""Tables for terminals."""
+"""Tables as text, for terminals and pipes alike."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 
+from rich.box import Box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
-    """Return rows as aligned columns, a line under the first.
+_RULE = Box("    \n    \n -  \n    \n    \n    \n    \n    \n")
+
+
+def table(
+    rows: Sequence[Sequence[str]], right: Collection[int] = (), rule: bool = True
+) -> str:
+    """Return rows as aligned columns, neither wrapped nor cut.
 
     Args:
         rows: The cells of each row, the headings first.
         right: Indices of the columns that are aligned to the right.
+        rule: Whether there is a line under the headings.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(row: Sequence[str]) -> str:
-        cells = (
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return "  ".join(cells).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([line(rows[0]), rule, *map(line, rows[1:])])
+    grid = Table(
+        box=_RULE if rule else None,
+        padding=(0, 1, 0, 0) if rule else (0, 1),
+        pad_edge=False,
+        show_edge=False,
+    )
+    for index, heading in enumerate(rows[0]):
+        grid.add_column(Text(heading), justify="right" if index in right else "left")
+    for row in rows[1:]:
+        grid.add_row(*map(Text, row))
+    console = Console(width=sys.maxsize, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())

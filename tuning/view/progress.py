@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 
 class Progress:
@@ -19,23 +22,22 @@ class Progress:
     def __init__(self, objective: str, stream: TextIO | None = None) -> None:
         self.objective = objective
         self.stream = stream or sys.stdout
-        self.is_live = self.stream.isatty()
+        self.live: Live | None = None
         self.started: float | None = None
         self.done_before: int | None = None
         self.printed = 0
-        self.status = ""
-        self.told: set[str] = set()
+        self.notified: set[str] = set()
 
     def update(self, progress: dict[str, Any]) -> None:
         """Show what has changed.
 
         Args:
-            progress: Of `DurableOracle.progress`.
+            progress: Of `SearchOracle.progress`.
         """
         ended, total = progress["ended"], progress["total"]
         for message in progress.get("messages", ()):
-            if message not in self.told:
-                self.told.add(message)
+            if message not in self.notified:
+                self.notified.add(message)
                 self.line(message)
         if self.started is None and progress["running"]:
             self.started = time.monotonic()
@@ -51,13 +53,37 @@ class Progress:
                 f"[{self._summary(ended[: index + 1], total)}]"
             )
         self.printed = len(ended)
-        if self.is_live:
+        if self.stream.isatty():
             running = ", ".join(progress["running"]) or "none"
-            self._status(f"{self._summary(ended, total)}; running: {running}")
+            self._show(f"{self._summary(ended, total)}; running: {running}")
+
+    def line(self, text: str) -> None:
+        """Print a line above the current one."""
+        if self.live is None:
+            print(text, file=self.stream, flush=True)
+        else:
+            self.live.console.print(Text(text), soft_wrap=True)
 
     def close(self) -> None:
-        """End the current line."""
-        self._status("")
+        """Remove the current line."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _show(self, text: str) -> None:
+        """Replace the current line, cut off at the terminal's width."""
+        if self.live is None:
+            self.live = Live(
+                console=Console(file=self.stream, highlight=False),
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self.live.start()
+            # A search that is killed would leave the terminal without one.
+            self.live.console.show_cursor()
+        self.live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _summary(self, ended: list[Any], total: int) -> str:
         parts = [f"{len(ended)} of {total} done"]
@@ -70,18 +96,6 @@ class Progress:
             pace = (time.monotonic() - self.started) / done_here
             parts.append(f"about {duration(pace * (total - len(ended)))} left")
         return ", ".join(parts)
-
-    def line(self, text: str) -> None:
-        """Print a line above the current one."""
-        self._status("")
-        print(text, file=self.stream, flush=True)
-
-    def _status(self, text: str) -> None:
-        # A line that wraps could not be overwritten.
-        text = text[: shutil.get_terminal_size().columns - 1]
-        if self.is_live and text != self.status:
-            print(f"\r\x1b[K{text}", end="", file=self.stream, flush=True)
-        self.status = text
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alexnet.compare.tables import table
 from tuning.settings import SearchSettings
 from tuning.store.files import disk_use
 from tuning.store.layout import Store
@@ -48,37 +49,27 @@ def status(settings: SearchSettings, store: Store, most: int = 10) -> str:
         )
     for row in rows:
         if row["status"] == "FAILED":
-            last = row["failure"].strip().splitlines()[-1]
+            last = (row["failure"] or "its traceback is gone").strip().splitlines()[-1]
             lines += ["", f"trial {row['trial']} failed:", last]
     return "\n".join(lines)
 
 
 def leaderboard(rows: list[dict[str, Any]], objective: str, most: int = 10) -> str:
     """Return the best trials as a table of text."""
+    head = ("", "trial", objective, "parameters", "multiply-adds", "seconds", "network")
     lines = [
-        ("", "trial", objective, "parameters", "multiply-adds", "seconds", "network")
-    ]
-    best = ranked(rows, objective)[:most]
-    for rank, row in enumerate(best, start=1):
-        lines.append(
-            (
-                str(rank),
-                row["trial"],
-                f"{row['score']:.4f}",
-                _grouped(row["parameters"]),
-                _grouped(row["multiply_adds"]),
-                "" if row["seconds"] is None else f"{row['seconds']:.1f}",
-                _network(row["hyperparameters"]),
-            )
+        (
+            str(rank),
+            row["trial"],
+            f"{row['score']:.4f}",
+            _grouped(row["parameters"]),
+            _grouped(row["multiply_adds"]),
+            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            _network(row["hyperparameters"]),
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if index == len(widths) - 1 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+        for rank, row in enumerate(ranked(rows, objective)[:most], start=1)
+    ]
+    return table([head, *lines], right=range(6), rule=False)
 
 
 def _grouped(number: int | None) -> str:
@@ -86,7 +77,7 @@ def _grouped(number: int | None) -> str:
 
 
 def _network(values: dict[str, Any]) -> str:
-    """Describe a point in a few words."""
+    """Describe hyperparameters in a few words."""
     filters = [
         str(values[name]) for name in sorted(values) if name.startswith("filters_")
     ]

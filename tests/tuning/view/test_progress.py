@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 
 def state(ended=(), running=(), total=4):
-    """Return what `DurableOracle.progress` gives."""
+    """Return what `SearchOracle.progress` returns."""
     return {"total": total, "running": list(running), "ended": list(ended)}
 
 
@@ -50,7 +50,7 @@ def test_prints_a_line_per_ended_trial(objective, best):
 
 
 def test_the_last_line_has_no_time_left():
-    """When all are done, no time is left to tell."""
+    """When all are done, no time left is shown."""
     stream = io.StringIO()
     progress = Progress("val_loss", stream)
     progress.update(state(running=["0"], total=1))
@@ -58,7 +58,7 @@ def test_the_last_line_has_no_time_left():
     assert stream.getvalue().endswith("[1 of 1 done, best 1.0000]\n")
 
 
-def test_a_resumed_search_says_where_it_goes_on():
+def test_a_resumed_search_says_what_is_done():
     """What was done before is one line, and does not count for the pace."""
     stream = io.StringIO()
     progress = Progress("val_accuracy", stream)
@@ -73,18 +73,38 @@ def test_a_resumed_search_says_where_it_goes_on():
     assert len(lines) == 2
 
 
-def test_a_terminal_has_a_line_that_is_kept_current():
+def test_a_terminal_has_a_line_that_is_kept_current(monkeypatch):
     """On a terminal the running trials are shown in a line that is overwritten."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
     stream = Terminal()
     progress = Progress("val_accuracy", stream)
     progress.update(state(running=["0", "1"]))
-    progress.update(state([("0", "COMPLETED", 0.5)], ["1", "2"]))
+    progress.update(state([("0", "COMPLETED", 0.5)], ["1", "2", *"3456789"]))
     progress.close()
-    shown = stream.getvalue()
-    assert "\r\x1b[K0 of 4 done; running: 0, 1" in shown
-    assert "; running: 1, 2" in shown
-    assert shown.count("\n") == 1
-    assert shown.endswith("\r\x1b[K")
+    shown = re.split(r"\r?\x1b\[2K", stream.getvalue())
+    plain = [re.sub(r"\x1b\[[?0-9]*[A-Za-z]|\r", "", part) for part in shown]
+    line, *after = plain[1].splitlines()
+    assert plain[0] == "0 of 4 done; running: 0, 1"
+    assert line.startswith("trial 0  completed  val_accuracy 0.5000  [1 of 4 done, ")
+    assert line.endswith(" left]")  # Longer than the terminal is wide, and whole.
+    assert after == ["0 of 4 done; running: 0, 1"]
+    assert plain[2].startswith("1 of 4 done, best 0.5000, about ")
+    assert plain[2].endswith("…")
+    assert len(plain[2]) == 60
+    # Nothing stays but the lines; the cursor is seen all the time.
+    assert plain[-1] == ""
+    assert stream.getvalue().count("\x1b[?25l") == 1
+    assert "\x1b[?25l\x1b[?25h" in stream.getvalue()
+
+
+def test_a_message_is_printed_once():
+    """What the oracle reports with every state is one line."""
+    stream = io.StringIO()
+    progress = Progress("val_loss", stream)
+    for _ in range(2):
+        progress.update({**state(), "messages": ["[red] is set aside."]})
+    assert stream.getvalue() == "[red] is set aside.\n"
 
 
 @pytest.mark.parametrize(
@@ -101,5 +121,5 @@ def test_a_terminal_has_a_line_that_is_kept_current():
     ],
 )
 def test_durations_as_people_say_them(seconds, text):
-    """A duration is told in seconds, minutes, or hours and minutes."""
+    """A duration is given in seconds, minutes, or hours and minutes."""
     assert duration(seconds) == text
