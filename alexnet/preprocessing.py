@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from alexnet import checks
-from alexnet.data.colors import to_8_bit
-from alexnet.data.crops import center_crop, resized, ten_views
+from alexnet.data.crops import center_crop, ten_views
 from alexnet.data.downloads import fetch
+from alexnet.data.pixels import resize, to_rgb
 from alexnet.presets import PRESETS
 
 __all__ = [
@@ -181,11 +182,13 @@ def resize_and_crop(
 ) -> np.ndarray:
     """Resize images and cut out their middle, as a preset's network was tested.
 
-    Bilinear and antialiased (Pillow's). Networks for CIFAR-10 take the largest
-    square in the middle, resized.
+    Photos are turned upright as their EXIF orientation says, and become RGB as they
+    do in `alexnet.data`. Bilinear and antialiased (Pillow's). Networks for CIFAR-10
+    take the largest square in the middle, resized as `load_images` does.
 
     Args:
-        images: Each (height, width, 3) of bytes, RGB, or a `PIL.Image`, of any sizes.
+        images: Of any sizes, each a path, a `PIL.Image` or an array of
+            (height, width, 3) bytes, RGB.
         preset: Name of the preset.
         use_margin: Leave the margin around the middle, of which
             `AlexNet.predict_ten_views` takes the corners (256 instead of 224).
@@ -195,47 +198,33 @@ def resize_and_crop(
         (number of images, height, width, 3) bytes.
 
     Raises:
-        TypeError, ValueError: There is no such preset or preprocessing, or an image is
-            none.
+        TypeError, ValueError: There is no such preset or preprocessing, or an image
+            cannot be used.
     """
     how = setting(preset, presets)
     shape = presets[preset]["arguments"]["image_shape"]
     size = checks.check_pair("image_shape", tuple(shape[:2]))
-    resize = how["resize"] or size[0]
-    cut = checks.check_pair("resize", resize) if use_margin else size
-    if isinstance(images, Image.Image) or getattr(images, "ndim", 4) == 3:
+    target = how["resize"] or size
+    cut = checks.check_pair("resize", target) if use_margin else size
+    if isinstance(images, str | os.PathLike | Image.Image) or (
+        getattr(images, "ndim", 4) == 3
+    ):
         raise TypeError(
             "images must be a list of images, or an array of them; received one. "
             "Pass [image]."
         )
-    batch = [
-        center_crop(np.asarray(resized(_rgb(image, number), resize)), cut)
-        for number, image in enumerate(images)
-    ]
+    batch = []
+    for number, image in enumerate(images):
+        try:
+            pixels = to_rgb(image)
+        except ValueError as error:
+            text = str(error).removesuffix(".")
+            raise ValueError(f"Image {number} cannot be used: {text}.") from error
+        pixels = resize(pixels, target, cut=how["resize"] is None)
+        batch.append(center_crop(np.asarray(pixels), cut))
     if not batch:
         raise ValueError("images must hold at least one image; received none.")
     return np.stack(batch)
-
-
-def _rgb(image: Any, number: int) -> Image.Image:
-    if isinstance(image, Image.Image):
-        try:
-            return to_8_bit(image, "RGB")
-        except ValueError as error:
-            raise ValueError(f"Image {number} cannot be used: {error}.") from error
-    array = np.asarray(image)
-    if (
-        array.ndim != 3
-        or array.shape[2] != 3
-        or array.dtype != np.uint8
-        or not array.size
-    ):
-        raise ValueError(
-            "Each image must be a PIL.Image or bytes of shape (height, width, 3); "
-            f"received {array.dtype} of shape {array.shape} as image {number}. Convert "
-            'with image.astype("uint8"), or PIL.Image.open(path).'
-        )
-    return Image.fromarray(array)
 
 
 def decode_predictions(

@@ -29,7 +29,8 @@ _SLACK = 1 << 20
 # torch begins its files with a number of 80 bits.
 LARGEST_INT = 1 << 127
 
-Functions = Mapping[str, Callable[..., Any]]
+# None for what may be referred to, but not called.
+Functions = Mapping[str, Callable[..., Any] | None]
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = frozenset(
@@ -40,6 +41,14 @@ _LITERALS = frozenset(
         *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     ]
 )
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+)
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -48,11 +57,16 @@ class ForeignPickleError(WeightsError):
 
 
 class Global:
-    """A name that the file refers to, with what stands in for it."""
+    """A name that the file refers to, with the function that stands in for it."""
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any] | None) -> None:
         self.name = name
         self.function = function
+
+    def call(self, arguments: Any) -> Any:
+        if self.function is None:
+            raise TypeError(f"{self.name} is called")
+        return self.function(*arguments)
 
 
 class Stateful:
@@ -67,12 +81,13 @@ def read_pickle(
     functions: Functions,
     persistent: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Read one pickle from where `stream` stands, and leave it behind its end.
+    """Read one pickle from the position of `stream`, which is then after its end.
 
     Args:
         stream: The file.
-        functions: By "module name", what the file's globals stand for. They are
-            called with what the file gives, which they have to check.
+        functions: By "module name", what stands in for the file's globals other
+            than OrderedDict. They are called with what the file gives, which they
+            have to check.
         persistent: Called for the file's references to data outside the pickle.
 
     Returns:
@@ -85,6 +100,7 @@ def read_pickle(
         ForeignPickleError: It holds anything else.
     """
     size = stream.getbuffer().nbytes
+    functions = {"collections OrderedDict": _ordered_dict, **functions}
     machine = _Machine(functions, persistent, MOST_GIVEN * size + _SLACK)
     try:
         with warnings.catch_warnings():
@@ -100,14 +116,7 @@ def read_pickle(
         return machine.result()
     except WeightsError:
         raise
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        OverflowError,
-        AttributeError,
-        MemoryError,
-    ) as error:
+    except (*_DAMAGE, MemoryError) as error:
         raise WeightsError(f"its pickle is cut off or damaged ({error})") from error
 
 
@@ -176,7 +185,7 @@ class _Machine:
         elif name == "REDUCE":
             arguments, function = _expect(self._pop(), tuple), self._pop()
             self._charge(arguments)
-            stack.append(_expect(function, Global).function(*arguments))
+            stack.append(_expect(function, Global).call(arguments))
         elif name == "BUILD":
             state = self._pop()
             # An OrderedDict's attributes, torch's versions, are left aside.
@@ -221,8 +230,7 @@ class _Machine:
         return Global(name, self._functions[name])
 
 
-def make_dict(items: Any = ()) -> dict[Any, Any]:
-    """Stand in for `collections.OrderedDict`."""
+def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
     pairs = [_expect(item, (list, tuple)) for item in _expect(items, (list, tuple))]
     return _dict([value for key, item in pairs for value in (key, item)])
 

@@ -1,4 +1,4 @@
-"""Caffe's `.caffemodel` in both of its layouts, and mean images.
+"""Caffe's `.caffemodel` in both of its layouts, `.caffemodel.h5`, and mean images.
 
 A net is a message whose layers are fields "layer" (LayerParameter, since 2014)
 or "layers" (V1LayerParameter); each holds its name, its type and its blobs. The
@@ -12,14 +12,15 @@ import math
 import re
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from alexnet.weights.errors import WeightsError, shown
 from alexnet.weights.files import read_file
 from alexnet.weights.formats import protobuf
-from alexnet.weights.layout import LayerWeights, Normalization, Source
+from alexnet.weights.formats.hdf5 import Hdf5
+from alexnet.weights.source import Layer, Normalization, Source
 
 
 class _Layout(NamedTuple):
@@ -41,13 +42,6 @@ _WITHIN_CHANNEL = 1
 LARGEST_MEAN = 64 << 20
 
 
-class _Layer(NamedTuple):
-    name: str
-    kind: str
-    blobs: list[np.ndarray]
-    lrn: Normalization | None
-
-
 def read_caffemodel(data: bytes) -> Source:
     """Read a trained net.
 
@@ -55,23 +49,61 @@ def read_caffemodel(data: bytes) -> Source:
         WeightsError: The file is damaged or holds no layers with weights.
     """
     reader = protobuf.Reader()
-    layers = [
-        _layer(reader, protobuf.message(field), _LAYOUTS[field.number])
-        for field in reader.fields(memoryview(data))
-        if field.number in _LAYOUTS
-    ]
-    weighted = [_weights(layer) for layer in layers if layer.blobs]
-    if not weighted:
+    layers: list[Layer] = []
+    lrn = []
+    for field in reader.fields(memoryview(data)):
+        if field.number not in _LAYOUTS:
+            continue
+        layout = _LAYOUTS[field.number]
+        name, kind, blobs, norm = _layer(reader, protobuf.message(field), layout)
+        if kind == "LRN" and norm is not None:
+            lrn.append(norm)
+        if not blobs:
+            continue
+        if kind not in ("Convolution", "InnerProduct"):
+            raise WeightsError(
+                f"its layer {shown(name)} of type {shown(kind)} has weights; "
+                "AlexNets have them only in Convolution and InnerProduct layers"
+            )
+        layers.append((name, _kernel_and_bias(name, blobs)))
+    if not layers:
         raise WeightsError(
             "it holds no layers with weights in either layout of .caffemodel; bring "
             "older nets up to date with Caffe's upgrade_net_proto_binary"
         )
-    lrn = tuple(layer.lrn for layer in layers if layer.lrn is not None)
-    return source("Caffe's .caffemodel", weighted, lrn)
+    return _source("Caffe's .caffemodel", layers, tuple(lrn))
 
 
-def source(
-    kind: str, layers: list[LayerWeights], lrn: tuple[Normalization, ...] | None
+def read_hdf5(file: Hdf5, root: int) -> Source:
+    """Read /data/<layer>/0, a kernel, and 1, its bias.
+
+    The file keeps no order: convolutions come first, then by number.
+
+    Args:
+        file: The file.
+        root: Address of its group "data".
+
+    Raises:
+        WeightsError: The file is damaged or holds no layers with weights.
+    """
+    layers: list[Layer] = []
+    for name, layer in file.members(root).items():
+        if not file.is_group(layer):
+            raise WeightsError(f"its member {shown(name)} should be a group")
+        members = file.members(layer)
+        if sorted(members) != ["0", "1"][: len(members)]:
+            raise WeightsError(f"its layer {shown(name)} has no kernel and bias")
+        if members:
+            blobs = [file.array(members[index]) for index in sorted(members)]
+            layers.append((name, _kernel_and_bias(name, blobs)))
+    if not layers:
+        raise WeightsError("it holds no layers with weights")
+    layers.sort(key=lambda layer: (-layer[1][0].ndim, _by_number(layer[0])))
+    return _source("Caffe's .caffemodel.h5", layers, None)
+
+
+def _source(
+    kind: str, layers: list[Layer], lrn: tuple[Normalization, ...] | None
 ) -> Source:
     """Describe the weights of one of Caffe's nets.
 
@@ -80,20 +112,14 @@ def source(
     ip2, ... as in the CIFAR-10 examples (whose files hold RGB); of another net
     the caller has to say it.
     """
-    dense = [layer.name for layer in layers if layer.kernel.ndim == 2]
-    order = None
-    if dense and re.fullmatch(r"fc\d+.*", dense[0]):
-        order = "bgr"
-    elif dense and re.fullmatch(r"ip\d+.*", dense[0]):
-        order = "rgb"
-    return Source(kind, layers, "OIHW", True, channel_order=order, lrn=lrn)
+    dense = next((name for name, arrays in layers if arrays[0].ndim == 2), "")
+    family = re.match(r"(fc|ip)\d", dense)
+    order = {"fc": "bgr", "ip": "rgb"}[family[1]] if family else None
+    return Source(kind, layers, channels_first=True, channel_order=order, lrn=lrn)
 
 
-def pair(name: str, blobs: list[np.ndarray]) -> LayerWeights:
-    """Make a layer's blobs its kernel and bias.
-
-    Older files pad every shape with ones to four numbers.
-    """
+def _kernel_and_bias(name: str, blobs: list[np.ndarray]) -> list[np.ndarray]:
+    """Return a layer's blobs in their shapes; older files pad these with ones."""
     if len(blobs) > 2:
         raise WeightsError(
             f"its layer {shown(name)} has {len(blobs)} blobs; convolutions and "
@@ -104,7 +130,14 @@ def pair(name: str, blobs: list[np.ndarray]) -> LayerWeights:
         kernel = kernel.reshape(kernel.shape[2:])
     if bias and math.prod(bias[0].shape) == max(bias[0].shape, default=0):
         bias = [bias[0].reshape(-1)]
-    return LayerWeights(name, kernel, *bias)
+    return [kernel, *bias]
+
+
+def _by_number(name: str) -> list[Any]:
+    return [
+        (1, int(part), "") if part.isdecimal() else (0, 0, part)
+        for part in re.split(r"(\d{1,9})", name)
+    ]
 
 
 def read_mean(path: str | Path, *, sha256: str | None = None) -> np.ndarray:
@@ -136,10 +169,12 @@ def read_mean(path: str | Path, *, sha256: str | None = None) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(1, 2, 0), np.float32)
 
 
-def _layer(reader: protobuf.Reader, content: memoryview, layout: _Layout) -> _Layer:
-    name, kind = "", ""
+def _layer(
+    reader: protobuf.Reader, content: memoryview, layout: _Layout
+) -> tuple[str, str, list[np.ndarray], Normalization | None]:
+    """Return a layer's name, its type, its blobs and its normalization."""
+    name, kind, lrn = "", "", None
     blobs = []
-    lrn = None
     for field in reader.fields(content):
         if field.number == layout.name:
             name = protobuf.text(field)
@@ -153,16 +188,7 @@ def _layer(reader: protobuf.Reader, content: memoryview, layout: _Layout) -> _La
             blobs.append(_blob(reader, protobuf.message(field)))
         elif field.number == layout.lrn:
             lrn = _normalization(reader, protobuf.message(field))
-    return _Layer(name, kind, blobs, lrn if kind == "LRN" else None)
-
-
-def _weights(layer: _Layer) -> LayerWeights:
-    if layer.kind not in ("Convolution", "InnerProduct"):
-        raise WeightsError(
-            f"its layer {shown(layer.name)} of type {shown(layer.kind)} has weights; "
-            "AlexNets have them in Convolution and InnerProduct layers alone"
-        )
-    return pair(layer.name, layer.blobs)
+    return name, kind, blobs, lrn
 
 
 def _normalization(

@@ -19,8 +19,8 @@ import numpy as np
 
 from alexnet.weights.errors import WeightsError, shown
 from alexnet.weights.formats.archives import Archive
-from alexnet.weights.formats.pickles import ForeignPickleError, make_dict, read_pickle
-from alexnet.weights.layout import LayerWeights, Source
+from alexnet.weights.formats.pickles import ForeignPickleError, Global, read_pickle
+from alexnet.weights.source import Layer, Source
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_START = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little")
@@ -64,16 +64,6 @@ class _Tensor(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-
-
-class _Kind:
-    """What a storage's class stands for."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, *_: Any) -> Any:
-        raise TypeError(f"{self.name} is called")
 
 
 def read_zip(archive: Archive) -> Source:
@@ -177,15 +167,14 @@ def _source(state: Any, contents: _Contents, endian: str) -> Source:
         arrays.setdefault(match[1], {})[match[2]] = _array(
             name, tensor, contents, endian
         )
-    layers = []
+    layers: list[Layer] = []
     for name, pair in arrays.items():
         if "weight" not in pair:
             raise WeightsError(f"its layer {shown(name)} has a bias, but no weight")
-        layers.append(LayerWeights(name, pair["weight"], pair.get("bias")))
-    # torchvision's own net normalizes nowhere; of others the file does not tell.
-    is_torchvision = [layer.name for layer in layers] == _TORCHVISION_LAYERS
-    lrn = () if is_torchvision else None
-    return Source("PyTorch", layers, "OIHW", channels_first=True, lrn=lrn)
+        layers.append((name, [pair[key] for key in ("weight", "bias") if key in pair]))
+    # torchvision's own net normalizes nowhere; of others the file does not say.
+    lrn = () if list(arrays) == _TORCHVISION_LAYERS else None
+    return Source("PyTorch", layers, channels_first=True, channel_order="rgb", lrn=lrn)
 
 
 def _array(
@@ -227,7 +216,7 @@ def _storage(reference: Any) -> _Storage:
     if not isinstance(reference, tuple) or len(reference) not in (5, 6):
         raise WeightsError("its pickle refers to data in an unknown way")
     tag, kind, key, _, length = reference[:5]
-    name = getattr(getattr(kind, "function", None), "name", None)
+    name = kind.name.removeprefix("torch ") if isinstance(kind, Global) else None
     if tag != "storage" or name not in _DTYPES or not isinstance(key, str | int):
         raise WeightsError("its pickle refers to data in an unknown way")
     if len(reference) == 6 and reference[5] is not None:
@@ -251,21 +240,15 @@ def _rebuild(
     )
 
 
-def _parameter(tensor: Any, *_: Any) -> Any:
-    """Stand in for `torch._utils._rebuild_parameter`."""
-    return tensor
-
-
 def _size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**48:
         raise ValueError(f"{shown(value)} is no size")
     return value
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections OrderedDict": make_dict,
+_FUNCTIONS: dict[str, Callable[..., Any] | None] = {
     "torch._utils _rebuild_tensor": _rebuild,
     "torch._utils _rebuild_tensor_v2": _rebuild,
-    "torch._utils _rebuild_parameter": _parameter,
-    **{f"torch {name}": _Kind(name) for name in _DTYPES},
+    "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
+    **dict.fromkeys((f"torch {name}" for name in _DTYPES), None),
 }

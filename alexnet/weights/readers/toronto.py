@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from alexnet.weights.errors import WeightsError, shown
-from alexnet.weights.formats.pickles import Stateful, make_dict, read_pickle
-from alexnet.weights.layout import LayerWeights, Normalization, Source
+from alexnet.weights.formats.pickles import Stateful, read_pickle
+from alexnet.weights.source import Normalization, Source
 
 START = b"\x93NUMPY"
 _HEADER = re.compile(
@@ -98,19 +98,18 @@ def read_npy(data: bytes) -> Source:
             )
     return Source(
         "Toronto's .npy",
-        [_layer(name, layers[name]) for name in names],
-        "HWIO",
+        [(name, _arrays(name, layers[name])) for name in names],
         channels_first=False,
         channel_order="bgr",
         lrn=LRN,
     )
 
 
-def _layer(name: str, entry: Any) -> LayerWeights:
+def _arrays(name: str, entry: Any) -> list[np.ndarray]:
     arrays = [_value(item) for item in entry] if isinstance(entry, list | tuple) else []
     if len(arrays) != 2 or not all(isinstance(array, np.ndarray) for array in arrays):
         raise WeightsError(f"its layer {shown(name)} should be [kernel, bias]")
-    return LayerWeights(name, *arrays)
+    return arrays
 
 
 def _value(item: Any) -> Any:
@@ -122,10 +121,6 @@ def _number(name: str) -> int:
     return int(match[1]) if match else 1000
 
 
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
-
-
 def _encode(text: Any, _: Any) -> bytes:
     """Stand in for `_codecs.encode`, Python 3's way to write bytes as text."""
     if not isinstance(text, str):
@@ -133,15 +128,10 @@ def _encode(text: Any, _: Any) -> bytes:
     return text.encode("latin-1")
 
 
-def _no_call(*_: Any) -> Any:
-    raise TypeError("numpy.ndarray is called")
-
-
 _FUNCTIONS = {
     "numpy dtype": _Dtype,
-    "numpy ndarray": _no_call,
-    "numpy.core.multiarray _reconstruct": _reconstruct,
-    "numpy._core.multiarray _reconstruct": _reconstruct,
+    "numpy ndarray": None,
+    "numpy.core.multiarray _reconstruct": lambda *_: _Array(),
+    "numpy._core.multiarray _reconstruct": lambda *_: _Array(),
     "_codecs encode": _encode,
-    "collections OrderedDict": make_dict,
 }

@@ -77,7 +77,7 @@ def test_the_preset_that_fits_is_named(tmp_path, models):
     ]
     names = ("conv1", "conv2", "conv3", "ip1", "ip2")
     data = files.caffe_new(files.weights(shapes), names)
-    match = "layer 'conv1' needs .* By its shapes, preset 'cifar10_quick' fits"
+    match = "layer 'conv1' needs .* By its layers and parameters, preset 'cifar10_qu"
     refused(models[False], tmp_path / "net.caffemodel", data, match)
 
 
