@@ -28,7 +28,6 @@ LONGEST_TEXT = 1000
 
 _DATASPACE, _DATATYPE, _EXTERNAL, _LAYOUT = 0x01, 0x03, 0x07, 0x08
 _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 0x0B, 0x0C, 0x10, 0x11
-_LINKS = (0x02, 0x06)  # Of groups of the newer variant.
 _INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
 # Size: position and size of the exponent, size of the mantissa, bias.
 _FLOATS = {
@@ -92,11 +91,6 @@ class Hdf5:
                 raise WeightsError("its HDF5 groups have members without a name")
             found[text] = member
         return found
-
-    def is_group(self, address: int) -> bool:
-        """Tell a group from an array."""
-        kinds = {kind for kind, _ in self._messages(address)}
-        return _SYMBOLS in kinds or bool(kinds.intersection(_LINKS))
 
     def text_attribute(self, address: int, name: str) -> str | None:
         """Return the text of an object's attribute; None if it has none."""
