@@ -11,6 +11,7 @@ format's reader lists it.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickletools
 import warnings
@@ -41,32 +42,24 @@ _LITERALS = frozenset(
         *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     ]
 )
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    MemoryError,
-)
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+# How many items an operation takes off the stack; the others take all since a mark.
+_COUNTS = {
+    **dict.fromkeys(("EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"), 0),
+    "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2,
+}
+_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
 
 class ForeignPickleError(WeightsError):
     """The pickle may be sound, but holds more than tensors and plain containers."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Global:
     """A name that the file refers to, with the function that stands in for it."""
 
-    def __init__(self, name: str, function: Callable[..., Any] | None) -> None:
-        self.name = name
-        self.function = function
-
-    def call(self, arguments: Any) -> Any:
-        if self.function is None:
-            raise TypeError(f"{self.name} is called")
-        return self.function(*arguments)
+    name: str
+    function: Any
 
 
 class Stateful:
@@ -143,62 +136,58 @@ class _Machine:
         return value
 
     def step(self, name: str, argument: Any) -> None:
-        stack = self._stack
-        if name in ("PROTO", "FRAME", "STOP"):
-            return
-        if name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
-        elif name in _LITERALS:
-            if isinstance(argument, int) and abs(argument) > LARGEST_INT:
-                raise ValueError("a number is too large")
-            stack.append(argument)
-        elif name == "MARK":
-            self._below.append(stack)
-            self._stack = []
-        elif name in _TUPLES:
-            count = _TUPLES[name]
-            stack.append(tuple(self._pop() for _ in range(count))[::-1])
-        elif name in _CONTAINERS:
-            items = self._items()
-            self._stack.append(_CONTAINERS[name](items))
-        elif name in ("EMPTY_LIST", "EMPTY_DICT"):
-            stack.append([] if name == "EMPTY_LIST" else {})
-        elif name in ("APPEND", "APPENDS"):
-            items = [self._pop()] if name == "APPEND" else self._items()
-            _expect(self._stack[-1], list).extend(items)
-        elif name in ("SETITEM", "SETITEMS"):
-            items = (
-                [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._items()
-            )
-            _expect(self._stack[-1], dict).update(_dict(items))
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = stack[-1]
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(self._memo[argument])
-        elif name == "GLOBAL":
-            stack.append(self._find(argument))
-        elif name == "STACK_GLOBAL":
-            attribute, module = _expect(self._pop(), str), _expect(self._pop(), str)
-            stack.append(self._find(f"{module} {attribute}"))
-        elif name == "REDUCE":
-            arguments, function = _expect(self._pop(), tuple), self._pop()
-            self._charge(arguments)
-            stack.append(_expect(function, Global).call(arguments))
-        elif name == "BUILD":
-            state = self._pop()
-            # An OrderedDict's attributes, torch's versions, are left aside.
-            if not isinstance(stack[-1], dict):
-                self._charge(state)
-                _expect(stack[-1], Stateful).set_state(state)
-        elif name == "BINPERSID" and self._persistent is not None:
-            stack.append(self._persistent(self._pop()))
-        else:
-            raise ForeignPickleError(
-                f"its pickle does more than hold tensors and plain containers "
-                f"({name}); it was not executed"
-            )
+        match name:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                self._push(_CONSTANTS[name])
+            case _ if name in _LITERALS:
+                if isinstance(argument, int) and abs(argument) > LARGEST_INT:
+                    raise ValueError("a number is too large")
+                self._push(argument)
+            case "MARK":
+                self._below.append(self._stack)
+                self._stack = []
+            case "EMPTY_TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" | "TUPLE":
+                self._push(tuple(self._items(name)))
+            case "EMPTY_LIST" | "LIST":
+                self._push(self._items(name))
+            case "EMPTY_DICT" | "DICT":
+                self._push(_dict(self._items(name)))
+            case "APPEND" | "APPENDS":
+                items = self._items(name)
+                _expect(self._stack[-1], list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = self._items(name)
+                _expect(self._stack[-1], dict).update(_dict(items))
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self._stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                self._push(self._memo[argument])
+            case "GLOBAL":
+                self._push(self._find(argument))
+            case "STACK_GLOBAL":
+                attribute, module = (_expect(self._pop(), str) for _ in range(2))
+                self._push(self._find(f"{module} {attribute}"))
+            case "REDUCE":
+                arguments = _expect(self._pop(), tuple)
+                self._charge(arguments)
+                self._push(_expect(self._pop(), Global).function(*arguments))
+            case "BUILD":
+                state = self._pop()
+                # An OrderedDict's attributes, torch's versions, are ignored.
+                if not isinstance(self._stack[-1], dict):
+                    self._charge(state)
+                    _expect(self._stack[-1], Stateful).set_state(state)
+            case "BINPERSID" if self._persistent is not None:
+                self._push(self._persistent(self._pop()))
+            case _:
+                raise ForeignPickleError(
+                    "its pickle does more than hold tensors and plain containers "
+                    f"({name}); it was not executed"
+                )
 
     def _charge(self, given: Any) -> None:
         """Count what a function is given: texts, and items down to the second level."""
@@ -217,7 +206,13 @@ class _Machine:
     def _pop(self) -> Any:
         return self._stack.pop()
 
-    def _items(self) -> list[Any]:
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _items(self, name: str) -> list[Any]:
+        """Take an operation's items off the stack."""
+        if name in _COUNTS:
+            return [self._pop() for _ in range(_COUNTS[name])][::-1]
         items, self._stack = self._stack, self._below.pop()
         return items
 
@@ -250,10 +245,3 @@ def _expect(value: Any, kind: Any) -> Any:
             f"({shown(value)} is out of place)"
         )
     return value
-
-
-_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
-    "TUPLE": tuple,
-    "LIST": list,
-    "DICT": _dict,
-}

@@ -89,13 +89,13 @@ def read_npy(data: bytes) -> Source:
     layers = _value(content)
     if not isinstance(layers, dict) or not layers:
         raise WeightsError(f"it holds {shown(layers)} instead of a dict of layers")
-    names = sorted(map(str, layers), key=_number)
-    for number, name in enumerate(names, start=1):
-        if name not in (f"conv{number}", f"fc{number}"):
-            raise WeightsError(
-                "its layers should be called conv1, conv2, ..., then fc6, fc7, ...; "
-                f"it has {', '.join(map(shown, names[:12]))}"
-            )
+    numbers = range(1, len(layers) + 1)
+    names = [f"conv{n}" if f"conv{n}" in layers else f"fc{n}" for n in numbers]
+    if set(names) != set(layers):
+        raise WeightsError(
+            "its layers should be called conv1, conv2, ..., then fc6, fc7, ...; "
+            f"it has {', '.join(map(shown, list(layers)[:12]))}"
+        )
     return Source(
         "Toronto's .npy",
         [(name, _arrays(name, layers[name])) for name in names],
@@ -114,11 +114,6 @@ def _arrays(name: str, entry: Any) -> list[np.ndarray]:
 
 def _value(item: Any) -> Any:
     return item.value if isinstance(item, _Array) else item
-
-
-def _number(name: str) -> int:
-    match = re.fullmatch(r"\D*(\d{1,3})", name)
-    return int(match[1]) if match else 1000
 
 
 def _encode(text: Any, _: Any) -> bytes:
