@@ -45,7 +45,11 @@ _LITERALS = frozenset(
 # How many items an operation takes off the stack; the others take all since a mark.
 _COUNTS = {
     **dict.fromkeys(("EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"), 0),
-    "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2,
+    "TUPLE1": 1,
+    "TUPLE2": 2,
+    "TUPLE3": 3,
+    "APPEND": 1,
+    "SETITEM": 2,
 }
 _DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
