@@ -82,8 +82,7 @@ def test_import_options(tmp_path, quick, capsys):
         ({"--output": "none/net.keras"}, "received .*, which is in no directory. Make"),
         (
             {"file": "none.pth"},
-            r"^WeightsError: Cannot load none.pth: it cannot be read \(No such file or "
-            r"directory\)\. The model is unchanged\.$",
+            r"^WeightsError: Cannot load none.pth: it cannot be read .*unchanged\.$",
         ),
         ({"--output": ".keras/.."}, "must end in .keras or .weights.h5"),
         (
