@@ -126,8 +126,9 @@ def _channels_last(kernel: np.ndarray, model: Any) -> np.ndarray:
             height, width, channels = layer.input.shape[1:]
             # Of another size, it does not fit; the message compares shapes.
             if kernel.ndim == 2 and len(kernel) == height * width * channels:
-                rows = kernel.reshape(channels, height, width, -1)
-                return rows.transpose(1, 2, 0, 3).reshape(kernel.shape)
+                # In the file's layout, where rows are contiguous: several times faster.
+                rows = kernel.T.reshape(-1, channels, height, width)
+                return rows.transpose(0, 2, 3, 1).reshape(kernel.T.shape).T
             break
     return kernel
 
