@@ -1,4 +1,4 @@
-"""Parts of images: the middle, the ten views of 2012."""
+"""Parts of images: the middle, and the ten views of 2012."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def keras_folder() -> Path:
 
 @contextlib.contextmanager
 def stalled_downloads_fail() -> Iterator[None]:
-    """Make Keras give up a server that says nothing; it would wait for ever."""
+    """Let downloads by Keras fail if the server stalls; Keras itself sets no limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALLED_S)
     try:

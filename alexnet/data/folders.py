@@ -11,7 +11,7 @@ from alexnet.checks import Pair
 from alexnet.data.labelled import DataError, LabelledImages, check_classes, check_memory
 from alexnet.data.pixels import GRAY_MODES, opened, resize, to_8_bit
 
-# What file managers leave behind; names that start with "." are ignored too.
+# Files of file managers; names that start with "." are ignored too.
 IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
 
 
@@ -24,7 +24,7 @@ def read_folder(root: Path, image_size: Pair | None) -> LabelledImages:
 
     Args:
         root: The directory. Hidden files, `Thumbs.db`, `desktop.ini` and files
-            beside the class folders that are no images are ignored.
+            beside the class folders that are not images are ignored.
         image_size: (height, width) to which the largest centered part with these
             proportions is resized; None if all images have the same size.
 

@@ -29,7 +29,7 @@ class ImageData:
         y_train: (n,) int32, indices into `class_names`.
         x_val, y_val: Likewise.
         class_names: One name per class.
-        name: What the data is called, for titles and file names.
+        name: Name of the data, for titles and file names.
     """
 
     x_train: np.ndarray
@@ -63,13 +63,13 @@ def load_images(
     Args:
         data: One of
             "digits": 1,797 handwritten digits of 8 x 8 pixels that come with
-                scikit-learn, nothing to download;
+                scikit-learn;
             "mnist", "fashion_mnist", "cifar10", "cifar100": downloaded by
-                Keras; the training part only, so that the test part stays
+                Keras; only the training part, so that the test part stays
                 unseen;
             a directory with one folder of images per class (`read_folder`);
             an `.npz` file with arrays x and y (`read_npz`).
-            A name goes before a path: write "./digits" for a directory.
+            A name has precedence over a path: write "./digits" for a directory.
         image_size: Pixels, one number or (height, width): the largest centered
             part with these proportions is cut out and resized. None keeps the
             size; the files of a directory must then all have the same.
@@ -121,7 +121,7 @@ def split(
 def _read(
     data: str | os.PathLike[str], size: tuple[int, int] | None
 ) -> tuple[str, LabelledImages]:
-    """Return what `data` is called and the images it stands for."""
+    """Return the name of `data` and its images."""
     if not isinstance(data, (str, os.PathLike)):
         raise TypeError(
             f"data must be a name or a path; received data={data!r} "
@@ -129,7 +129,7 @@ def _read(
         )
     if isinstance(data, str) and data in CLASS_NAMES:
         return data, read_named(data)
-    # Shells leave the ~ of --data=~/images alone.
+    # Shells do not expand the ~ of --data=~/images.
     path = Path(data).expanduser() if str(data).startswith("~/") else Path(data)
     if data != "" and path.is_dir():
         return path.resolve().name, read_folder(path, size)

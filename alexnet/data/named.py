@@ -1,4 +1,4 @@
-"""Images by name: scikit-learn's digits, and the data sets that Keras downloads."""
+"""Images by name: scikit-learn's digits and the data sets that Keras downloads."""
 
 from __future__ import annotations
 

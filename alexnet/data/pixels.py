@@ -84,7 +84,7 @@ def to_8_bit(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floats; save it with 8 or 16 bits")
     if image.has_transparency_data:
-        # Premultiplied grays convert to grays alone.
+        # Pillow converts premultiplied grays only to grays.
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
@@ -92,7 +92,7 @@ def to_8_bit(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    image.load()  # What fails after it is no decoder.
+    image.load()  # A file that cannot be decoded fails here, not below.
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))

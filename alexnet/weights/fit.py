@@ -195,7 +195,7 @@ def _shapes(layer: Any, shapes: list[_Shape]) -> str:
 
 
 def _hint(model: Any, arrays: _Arrays) -> str:
-    """Return which preset has as many layers and parameters, but for the classes."""
+    """Name the presets with as many layers and parameters, up to the classifier."""
     *features, last = (given for given in arrays.values() if given)
     size = sum(array.size for given in features for array in given)
     fitting = []

@@ -1,4 +1,4 @@
-"""What a reader returns: the weights of a file, in the file's own layout."""
+"""The weights of a file in the file's own layout, as readers return them."""
 
 from __future__ import annotations
 

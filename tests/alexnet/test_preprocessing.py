@@ -20,6 +20,7 @@ from alexnet.data import load_images
 from alexnet.preprocessing import (
     center_crop,
     decode_predictions,
+    pixel_arguments,
     preprocess_input,
     resize_and_crop,
     ten_views,
@@ -28,6 +29,8 @@ from alexnet.preprocessing import (
 PREPARED = [
     name for name, row in AlexNet.presets.items() if row["preprocessing"] is not None
 ]
+# One preset of each kind of preprocessing.
+DISTINCT = {str(pixel_arguments(name)): name for name in PREPARED}.values()
 # What becomes of the RGB pixel (200, 100, 50), worked out by hand from the sources:
 # torchvision's transforms, the mean of 2012, and Caffe's mean, which is BGR there.
 PIXEL = (200, 100, 50)
@@ -143,7 +146,7 @@ def test_presets_without_preprocessing_are_refused():
         AlexNet.from_preset("slim", include_preprocessing=True)
 
 
-@pytest.mark.parametrize("preset", PREPARED)
+@pytest.mark.parametrize("preset", DISTINCT)
 def test_a_model_carries_its_preprocessing(preset, tmp_path):
     """A saved model that includes its preprocessing takes bytes as they are."""
     shape = AlexNet.presets[preset]["arguments"]["image_shape"]
@@ -373,11 +376,11 @@ def test_decodes_with_names_of_ones_own():
 def test_decoding_needs_the_right_number_of_classes():
     """Another number of classes than names is refused."""
     with pytest.raises(
-        ValueError, match=r"\(batch, 1000\); received \(2, 10\)\. Pass cl"
+        ValueError, match=r"\(batch, 1000\); received \(2, 10\)\. Pass class"
     ):
         decode_predictions(np.zeros((2, 10)))
     with pytest.raises(
-        ValueError, match=r"\(batch, 2\); received \(1, 3\)\. class_names"
+        ValueError, match=r"\(batch, 2\); received \(1, 3\)\. Pass class_names"
     ):
         decode_predictions(np.zeros((1, 3)), class_names=("cat", "dog"))
     with pytest.raises(ValueError, match="top must be at least 1"):

@@ -8,8 +8,8 @@ import zipfile
 from alexnet.weights.errors import WeightsError, shown
 
 # torch and Keras store entries as they are; repacked files may be compressed.
-# Weights hardly shrink: a file that grows more than this, all in all, is a bomb. It
-# also is one if its entries lie over one another.
+# Weights hardly shrink: a file that grows more than this in all is a bomb, and so is
+# one whose entries overlap.
 MOST_EXPANSION = 4
 _SLACK = 1 << 20
 MOST_ENTRIES = 10_000

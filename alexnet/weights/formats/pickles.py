@@ -5,8 +5,8 @@ code, but a hostile file still crashes or stalls it: a key of a dict that is a
 tuple of tuples, nested a million deep or doubled sixty times, and a memo index
 of 2**31. Here `pickletools`, the standard library's own disassembler, splits the
 file into operations; of these the few dozen that weight files need are carried
-out on lists and dicts, and a global stands for a Python function only if the
-format's reader lists it.
+out on lists and dicts, and a global means a Python function only if the format's
+reader lists it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from alexnet.weights.errors import WeightsError, shown
 
 # AlexNet's files have some 400; one with an optimizer's state, thousands.
 MOST_OPERATIONS = 200_000
-# What functions may be given in all, in bytes per byte of the file. What the file
-# keeps and gives again and again would multiply. An item counts as so many bytes.
+# The most that functions may be given in all, in bytes per byte of the file; an
+# item counts as _ITEM bytes. A file could otherwise give the same again and again.
 MOST_GIVEN = 4
 _ITEM = 16
 _SLACK = 1 << 20
@@ -237,7 +237,7 @@ def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
 def _dict(items: list[Any]) -> dict[Any, Any]:
     keys = items[::2]
     for key in keys:
-        # Of these alone is the hash quickly computed, and never recursive.
+        # Only these have a hash that is quick and never recursive.
         _expect(key, (str, int))
     return dict(zip(keys, items[1::2], strict=True))
 
