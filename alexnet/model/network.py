@@ -24,7 +24,6 @@ from alexnet.model.stack import block_numbers, check_blocks, check_image_size
 from alexnet.preprocessing import pixel_arguments, ten_views
 from alexnet.presets import PRESETS
 from alexnet.space import hyperparameters
-from alexnet.weights import load_preset_weights
 
 _PAPER = PRESETS["paper"]["arguments"]
 
@@ -326,6 +325,8 @@ class AlexNet(keras.Model):
             arguments |= pixel_arguments(preset, cls.presets)
         model = cls(**{**arguments, **overrides})
         if weights is not None:
+            from alexnet.weights import load_preset_weights
+
             load_preset_weights(model, preset, weights, **options)
         return model
 
