@@ -35,16 +35,13 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"alexnet.{_MODULES[name]}"), name)
 
 
-def _starts_command() -> bool:
-    """Tell whether Python imports this on its way to `python -m alexnet`."""
-    # Until it has found the module to run, sys.argv[0] is "-m".
-    after = sys.orig_argv[sys.orig_argv.index("-m") :] if "-m" in sys.orig_argv else []
-    return sys.argv[:1] == ["-m"] and after[1:2] == ["alexnet"]
-
-
-# Importing registers the layers, so that .keras files load; the command line
-# imports them when it needs them.
-if not _starts_command():
+# Keras loads a .keras file in safe mode only if its classes are registered, and it
+# has no hook that would import them on demand; so importing alexnet imports them,
+# with Keras. The exception is `python -m alexnet`, whose commands answer at once and
+# import Keras when they need it. Python imports this file before it knows what to
+# run: sys.argv is then ["-m", arguments...], and sys.orig_argv ends with the module
+# and the same arguments. Any other way to get here imports everything.
+if sys.argv[:1] != ["-m"] or sys.orig_argv[-len(sys.argv)] != "alexnet":
     from alexnet.layers.conv_block import ConvBlock
     from alexnet.layers.local_response import LocalResponseNormalization
     from alexnet.layers.spatial_response import SpatialResponseNormalization

@@ -10,8 +10,7 @@ import tensorflow as tf
 from preset_tables import TABLES
 
 from alexnet import AlexNet, ConvBlock
-from alexnet.compare.changes import decoupled
-from alexnet.compare.nearest import nearest_point
+from alexnet.compare.nearest import decoupled, nearest_point
 from tuning.store.records import allows
 
 SHAPES = ((8, 8, 1), (32, 32, 3), (64, 48, 3), (224, 224, 3))

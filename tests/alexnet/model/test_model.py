@@ -421,7 +421,7 @@ def test_refuses_unknown_arguments_of_blocks():
     for blocks, message in (
         ([{"suffix": "b"}], r"suffix must .*received suffix='b' first"),
         ([{}, {"suffix": "b"}] * 2, None),
-        ([{}, {"suffix": "b"}, {"suffix": "b"}], r"suffix='b' twice behind block 1"),
+        ([{}, {"suffix": "b"}, {"suffix": "b"}], r"suffix='b' twice after block 1"),
         ([{}, {"suffix": 1}], r"suffix must be lowercase letters.*suffix=1"),
     ):
         blocks = [{"filters": 3, "kernel_size": 3, "pool": None, **b} for b in blocks]
