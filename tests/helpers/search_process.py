@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from tuning.store.directory import Store, read_json
+from tuning.store.layout import Store
+from tuning.store.results import read_results
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--directory", "s", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]
@@ -109,12 +110,8 @@ def descendants(process, name=""):
 
 def statuses(folder):
     """Return the trials' statuses by id."""
-    store = Store(folder / "s")
-    return {
-        trial: read_json(store.trial_file(trial))["status"]
-        for trial in store.trial_ids()
-        if store.trial_file(trial).exists()
-    }
+    rows = read_results(Store(folder / "s"))
+    return {row["trial"]: row["status"] for row in rows}
 
 
 def rows_of(folder):
@@ -129,14 +126,11 @@ def check_complete(folder, number):
     assert [int(row["trial"]) for row in rows] == list(range(number))
     assert {row["status"] for row in rows} == {"COMPLETED"}
     store = Store(folder / "s")
-    ended = [row[0] for row in read_json(store.oracle_file)["ended"]]
-    assert sorted(ended, key=int) == [row["trial"] for row in rows]
-    for row in rows:
-        record = read_json(store.record_file(row["trial"]))
-        assert max(record["history"]["val_accuracy"]) == float(row["score"])
+    for row in read_results(store):
+        assert max(row["history"]["val_accuracy"]) == row["score"]
     best = sorted(rows, key=lambda row: -float(row["score"]))[:KEPT]
     kept = [row for row in rows if store.weights_file(row["trial"]).exists()]
     assert sorted(row["trial"] for row in kept) == sorted(row["trial"] for row in best)
-    assert not list((folder / "s").rglob("checkpoint"))
+    assert not list((folder / "s").rglob("checkpoint.npz"))
     assert not list((folder / "s").rglob("*.damaged-*"))
     assert not list((folder / "s").rglob("*.part-*"))
