@@ -1,4 +1,4 @@
-"""A Ray of this process: what may happen to tasks, in whichever order a test chooses."""
+"""A Ray of this process: what happens to tasks, in whichever order a test chooses."""
 
 from __future__ import annotations
 

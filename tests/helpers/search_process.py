@@ -62,7 +62,7 @@ def start(folder, *arguments, stdout=subprocess.PIPE, most_bytes=None, **variabl
         # A Ray elsewhere is none of its business.
         env={
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}",
             "RAY_ADDRESS": "127.0.0.1:1",
             # Under a limit, Python leaves bytecode that is cut off in the sources.
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -75,7 +75,7 @@ def start(folder, *arguments, stdout=subprocess.PIPE, most_bytes=None, **variabl
     )
 
 
-def finish(process, timeout=150):
+def finish(process, timeout=300):
     """Return exit status, standard output and standard error."""
     try:
         output, errors = process.communicate(timeout=timeout)
@@ -86,7 +86,7 @@ def finish(process, timeout=150):
     return process.returncode, output, errors
 
 
-def wait_for(condition, process, timeout=90):
+def wait_for(condition, process, timeout=300):
     """Wait until a condition holds, while the process runs; return its value."""
     end = time.monotonic() + timeout
     while not (value := condition()):
@@ -106,6 +106,13 @@ def descendants(process, name=""):
         except psutil.Error:
             pass
     return found
+
+
+def kill(process, name):
+    """Kill a process of that title with SIGKILL; return its id."""
+    victim = wait_for(lambda: descendants(process, name), process)[0]
+    victim.kill()
+    return victim.pid
 
 
 def statuses(folder):

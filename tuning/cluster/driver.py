@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tuning.cluster.resources import Share, check_cpus, cluster_share, local_share
-from tuning.cluster.session import WorkerError, joined_ray, local_ray
+from tuning.cluster.session import RESTARTS, WorkerError, joined_ray, local_ray
 from tuning.cluster.worker import NodeError, OracleService, Run, run_trial
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store.files import StoreError, write_bytes
@@ -28,7 +28,6 @@ from tuning.view.progress import Progress
 if TYPE_CHECKING:
     from alexnet.data import ImageData
 
-RESTARTS = 3  # Of a task whose process dies.
 ORACLE_RESTARTS = 100  # A process that dies at its start must not do so for ever.
 POLL_S = 0.5
 NOTHING_YET: dict[str, Any] = {

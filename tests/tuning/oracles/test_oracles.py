@@ -12,13 +12,13 @@ import math
 
 import keras_tuner
 import pytest
-
-from tuning import HyperAlexNet, SearchSettings
 from tuning.oracles.kinds import make_oracle
 from tuning.oracles.reports import values_of
-from tuning.settings import TUNERS
 from tuning.space.limits import default_point, make_space
 from tuning.store.directory import Store, read_json, write_json
+
+from tuning import HyperAlexNet, SearchSettings
+from tuning.settings import TUNERS
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [

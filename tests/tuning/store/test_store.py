@@ -10,8 +10,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
-from tuning.store import directory as store_module
 from tuning.store.directory import (
     MAX_JSON_BYTES,
     Store,
@@ -21,6 +19,8 @@ from tuning.store.directory import (
     write_csv,
     write_json,
 )
+
+from tuning.store import directory as store_module
 
 JOIN = """
 import sys, time
