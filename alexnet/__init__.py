@@ -39,14 +39,16 @@ def __getattr__(name: str) -> Any:
 def _runs_command() -> bool:
     """Return whether this process runs a command of ours, as module or as script."""
     if sys.argv[:1] == ["-m"]:  # Until Python has found the module to run.
-        return sys.orig_argv[sys.orig_argv.index("-m") + 1] == "alexnet"
+        return sys.orig_argv[-len(sys.argv)] == "alexnet"
     script = Path(sys.argv[0] if sys.argv else "")
     is_module = script.parent == Path(__file__).parents[1] / "tuning"
     return is_module or script.name in ("alexnet", "tuning")
 
 
-# Importing registers the layers, so that .keras files load; the command line
-# imports them when it needs them.
+# Keras loads a .keras file in safe mode only if its classes are registered, and it
+# has no hook that would import them on demand; so importing alexnet imports them,
+# with Keras. The exception are the commands, which answer at once and import Keras
+# when they need it. Any other way to get here imports everything.
 if not _runs_command():
     from alexnet.layers.conv_block import ConvBlock
     from alexnet.layers.local_response import LocalResponseNormalization

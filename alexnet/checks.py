@@ -18,7 +18,7 @@ Padding = str | tuple[Pair, Pair]
 
 
 def is_integer(value: Any) -> bool:
-    """Tell whether `value` is a whole number; booleans are not."""
+    """Return whether `value` is a whole number; booleans are not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -173,8 +173,15 @@ def check_image_shape(value: Any) -> tuple[int, int, int]:
     return height, width, int(value[2])
 
 
+def tuples(value: Any) -> Any:
+    """Return `value` with lists, as JSON gives them, turned into tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple(tuples(item) for item in value)
+    return int(value) if is_integer(value) else value
+
+
 def unknown(kind: str, name: Any, known: Collection[str]) -> str:
-    """Return the message of an error about a name that is none of `known`."""
+    """Return the error message for a name that is not in `known`."""
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"There is no {kind} {name!r}.{hint} There are: {', '.join(sorted(known))}."

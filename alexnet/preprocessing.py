@@ -1,4 +1,4 @@
-"""What images go through before a network sees them, and what it says of them.
+"""Prepare images for a preset's network, and name the classes that it predicts.
 
     batch = resize_and_crop(photos, "torchvision")       # bytes, RGB
     outputs = model.predict(preprocess_input(batch, "torchvision"))
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from alexnet import checks
-from alexnet.data.colors import to_8_bit
-from alexnet.data.crops import center_crop, resized, ten_views
+from alexnet.data.crops import center_crop, ten_views
 from alexnet.data.downloads import fetch
+from alexnet.data.pixels import resize, to_rgb
 from alexnet.presets import PRESETS
 
 __all__ = [
@@ -46,11 +47,11 @@ CLASS_INDEX_FOLDER = "models"
 
 
 def setting(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str, Any]:
-    """Return a preset's preprocessing for a model that takes RGB, as all of ours do.
+    """Return a preset's preprocessing for a model that takes RGB, as all models do.
 
     Args:
         preset: Its name.
-        presets: The rows to look it up in; those of a subclass, for instance.
+        presets: The rows to look it up in, such as those of a subclass.
 
     Returns:
         The row's "preprocessing" (see `alexnet.presets`), with `mean` and `std` in
@@ -95,7 +96,7 @@ def preprocess_input(
     mean: Any = None,
     presets: dict[str, Any] = PRESETS,
 ) -> Any:
-    """Bring RGB pixels of 0 to 255 into the range that a preset's network expects.
+    """Convert RGB pixels of 0 to 255 to the range that a preset's network expects.
 
         (images * scale - mean) / std
 
@@ -105,13 +106,13 @@ def preprocess_input(
     Args:
         images: (..., height, width, 3): an array or a tensor, integer or floating.
         preset: Name of the preset whose weights are used.
-        mean: Instead of the preset's mean, in RGB order: 3 numbers, or the mean
-            image, (height, width, 3), of which the middle is taken if it is larger
-            than the images. `alexnet.weights.read_mean` reads Caffe's.
-        presets: The rows to look the preset up in; those of a subclass, for instance.
+        mean: Replaces the preset's mean, in RGB order: 3 numbers, or a mean image,
+            (height, width, 3), whose middle is used if it is larger than the
+            images. `alexnet.weights.read_mean` reads Caffe's.
+        presets: As of `setting`.
 
     Returns:
-        float32 of the same shape; an array of NumPy, or a tensor if `images` is one.
+        float32 of the same shape; a NumPy array, or a tensor if `images` is one.
 
     Raises:
         TypeError, ValueError: There is no such preset or preprocessing, or a shape is
@@ -158,18 +159,13 @@ def _fitting_mean(mean: Any, shape: tuple[Any, ...]) -> np.ndarray:
     mean = np.asarray(mean, "float32")
     if mean.shape == (3,):
         return mean
-    if (
-        mean.ndim != 3
-        or mean.shape[2] != 3
-        or None in shape[-3:-1]
-        or mean.shape[0] < shape[-3]
-        or mean.shape[1] < shape[-2]
-    ):
-        raise ValueError(
-            "mean must be 3 numbers, or an image of 3 channels that is at least as "
-            f"large as the images, {shape[-3:]}; received shape {mean.shape}."
-        )
-    return center_crop(mean, (shape[-3], shape[-2]))
+    is_image = mean.ndim == 3 and mean.shape[2] == 3 and None not in shape[-3:-1]
+    if is_image and mean.shape[0] >= shape[-3] and mean.shape[1] >= shape[-2]:
+        return center_crop(mean, (shape[-3], shape[-2]))
+    raise ValueError(
+        "mean must be 3 numbers, or an image of 3 channels that is at least as "
+        f"large as the images, {shape[-3:]}; received shape {mean.shape}."
+    )
 
 
 def resize_and_crop(
@@ -181,82 +177,69 @@ def resize_and_crop(
 ) -> np.ndarray:
     """Resize images and cut out their middle, as a preset's network was tested.
 
-    Bilinear and antialiased (Pillow's). Networks for CIFAR-10 take the largest
-    square in the middle, resized.
+    Photos are turned upright as their EXIF orientation says, and become RGB as they
+    do in `alexnet.data`. Bilinear and antialiased (Pillow's). Networks for CIFAR-10
+    take the largest square in the middle, resized as `load_images` does.
 
     Args:
-        images: Each (height, width, 3) of bytes, RGB, or a `PIL.Image`, of any sizes.
+        images: Of any sizes, each a path, a `PIL.Image` or an array of
+            (height, width, 3) bytes, RGB.
         preset: Name of the preset.
-        use_margin: Leave the margin around the middle, of which
-            `AlexNet.predict_ten_views` takes the corners (256 instead of 224).
-        presets: The rows to look the preset up in; those of a subclass, for instance.
+        use_margin: Keep the margin around the middle, for the corners of
+            `AlexNet.predict_ten_views` (256 instead of 224).
+        presets: As of `setting`.
 
     Returns:
         (number of images, height, width, 3) bytes.
 
     Raises:
-        TypeError, ValueError: There is no such preset or preprocessing, or an image is
-            none.
+        TypeError, ValueError: There is no such preset or preprocessing, or an image
+            cannot be used.
     """
     how = setting(preset, presets)
     shape = presets[preset]["arguments"]["image_shape"]
     size = checks.check_pair("image_shape", tuple(shape[:2]))
-    resize = how["resize"] or size[0]
-    cut = checks.check_pair("resize", resize) if use_margin else size
-    if isinstance(images, Image.Image) or getattr(images, "ndim", 4) == 3:
+    target = how["resize"] or size
+    cut = checks.check_pair("resize", target) if use_margin else size
+    if isinstance(images, str | os.PathLike | Image.Image) or (
+        getattr(images, "ndim", 4) == 3
+    ):
         raise TypeError(
             "images must be a list of images, or an array of them; received one. "
             "Pass [image]."
         )
-    batch = [
-        center_crop(np.asarray(resized(_rgb(image, number), resize)), cut)
-        for number, image in enumerate(images)
-    ]
+    batch = []
+    for number, image in enumerate(images):
+        try:
+            pixels = to_rgb(image)
+        except ValueError as error:
+            text = str(error).removesuffix(".")
+            raise ValueError(f"Image {number} cannot be used: {text}.") from error
+        pixels = resize(pixels, target, cut=how["resize"] is None)
+        batch.append(center_crop(np.asarray(pixels), cut))
     if not batch:
         raise ValueError("images must hold at least one image; received none.")
     return np.stack(batch)
 
 
-def _rgb(image: Any, number: int) -> Image.Image:
-    if isinstance(image, Image.Image):
-        try:
-            return to_8_bit(image, "RGB")
-        except ValueError as error:
-            raise ValueError(f"Image {number} cannot be used: {error}.") from error
-    array = np.asarray(image)
-    if (
-        array.ndim != 3
-        or array.shape[2] != 3
-        or array.dtype != np.uint8
-        or not array.size
-    ):
-        raise ValueError(
-            "Each image must be a PIL.Image or bytes of shape (height, width, 3); "
-            f"received {array.dtype} of shape {array.shape} as image {number}. Convert "
-            'with image.astype("uint8"), or PIL.Image.open(path).'
-        )
-    return Image.fromarray(array)
-
-
 def decode_predictions(
     predictions: Any, top: int = 5, class_names: Sequence[str] | None = None
 ) -> list[list[tuple[Any, str, float]]]:
-    """Name the likeliest classes of each image, as `keras.applications` does.
+    """Return the most likely classes of each image, as `keras.applications` does.
 
     Args:
         predictions: (batch, classes), such as the output of `model.predict`.
         top: Number of classes per image.
-        class_names: One name per class. None takes those of ILSVRC-2012, in the
-            order of torchvision, Caffe and Keras (sorted WordNet identifiers; the
-            networks of 2012 and cuda-convnet2 have another); Keras' list of them is
-            downloaded once.
+        class_names: One name per class. None means ILSVRC-2012's, in the order of
+            torchvision, Caffe and Keras (sorted WordNet identifiers; the networks of
+            2012 and cuda-convnet2 have another order). Keras' list is downloaded once.
 
     Returns:
-        Per image, (identifier, name, score) from the highest score down. Identifiers
-        are WordNet's, or the index in `class_names`.
+        Per image, (identifier, name, score) with the highest score first; the
+        identifier is WordNet's, or the index in `class_names`.
 
     Raises:
-        ValueError: The predictions have another shape than the classes ask for.
+        ValueError: The predictions' shape does not match the number of classes.
         DownloadError: The list of ImageNet's classes cannot be downloaded.
     """
     scores = np.asarray(keras.ops.convert_to_numpy(predictions), "float64")
@@ -265,11 +248,7 @@ def decode_predictions(
     if scores.ndim != 2 or scores.shape[1] != count:
         raise ValueError(
             f"predictions must have shape (batch, {count}); received {scores.shape}. "
-            + (
-                "Pass class_names for classes other than ImageNet's."
-                if class_names is None
-                else "class_names needs one name per class."
-            )
+            "Pass class_names with one name per class."
         )
     names = list(enumerate(class_names)) if class_names is not None else _imagenet()
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]

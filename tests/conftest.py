@@ -8,9 +8,9 @@ import keras
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Building a network takes longer than Hypothesis likes an example to.
+# Building a network takes longer than Hypothesis allows an example by default.
 _SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("quick", max_examples=25, derandomize=True, **_SLOW)
+settings.register_profile("quick", max_examples=10, derandomize=True, **_SLOW)
 settings.register_profile("thorough", max_examples=500, **_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

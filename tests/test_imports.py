@@ -36,7 +36,6 @@ RANKS = {
 # Over 300 lines; each for its reason.
 LONG = {
     "alexnet/model/network.py": "half of it is the docstrings of the public methods",
-    "alexnet/data/image_files.py": "one format after another",
 }
 
 
@@ -71,7 +70,7 @@ def within(package, path):
         name.removeprefix(prefix) for name in imported(path) if name.startswith(prefix)
     }
     # In the folder itself, `from alexnet.weights import caffe` needs only `caffe`.
-    return found - {path.parent.name}
+    return found - {".".join(path.parent.relative_to(REPOSITORY / package).parts)}
 
 
 def modules(*packages):
@@ -96,10 +95,22 @@ def test_every_module_is_in_a_room():
 
 def test_imports_are_seen():
     """What the other tests read off the source is there."""
-    readers = within("alexnet", REPOSITORY / "alexnet/weights/readers/hdf5_files.py")
-    assert readers >= {"weights.readers.caffe", "weights.errors"}
+    readers = within("alexnet", REPOSITORY / "alexnet/weights/readers/caffe.py")
+    assert readers >= {"weights.formats.hdf5", "weights.errors"}
     network = within("alexnet", REPOSITORY / "alexnet/model/network.py")
     assert network >= {"layers.conv_block", "presets"}
+
+
+def test_importers_know_the_model():
+    """The network imports no weight readers with itself; they do not build networks."""
+    tree = ast.parse((REPOSITORY / "alexnet/model/network.py").read_text())
+    named = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert "alexnet.presets" in named
+    assert not {name for name in named if name and name.startswith("alexnet.weights")}
+    for path in (REPOSITORY / "alexnet/weights").rglob("*.py"):
+        assert "from_preset(" not in path.read_text().replace(
+            ".from_preset(preset)`", ""
+        )
 
 
 @pytest.mark.parametrize(("package", "path"), modules("alexnet", "tuning"))
@@ -150,18 +161,20 @@ def test_files_are_short(package, path):
 
 
 @pytest.mark.parametrize(
-    "name",
+    "path",
     [
-        "errors",
-        "files",
-        *(f"formats/{n}" for n in ("archives", "pickles", "protobuf", "hdf5")),
+        *(REPOSITORY / "alexnet/weights").glob("[!f_]*.py"),
+        REPOSITORY / "alexnet/weights/files.py",
+        *(REPOSITORY / "alexnet/weights/readers").glob("*.py"),
+        *(REPOSITORY / "alexnet/weights/formats").glob("*.py"),
     ],
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
-def test_readers_load_nothing_that_executes(name):
+def test_readers_load_nothing_that_executes(path):
     """What reads foreign bytes imports neither pickle nor h5py nor Keras."""
-    path = REPOSITORY / f"alexnet/weights/{name}.py"
     tops = {name.split(".")[0] for name in imported(path)}
     assert not tops & {"pickle", "h5py", "keras", "subprocess", "ctypes"}
+    assert not {name for name in imported(path) if name.startswith("alexnet.layers")}
 
 
 def test_checks_need_no_keras():

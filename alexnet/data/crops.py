@@ -1,4 +1,4 @@
-"""Sizes and parts of images: resizing, the middle, the ten views of 2012."""
+"""Parts of images: the middle, and the ten views of 2012."""
 
 from __future__ import annotations
 
@@ -7,27 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image
 
 from alexnet import checks
-
-
-def resized(image: Image.Image, resize: Any) -> Image.Image:
-    """Resize, bilinear and antialiased.
-
-    Args:
-        image: The image.
-        resize: (height, width), or the number of pixels that its shorter side is to
-            have.
-    """
-    if checks.is_integer(resize):
-        # As torchvision: the longer side is rounded down.
-        width, height = (int(resize * side / min(image.size)) for side in image.size)
-    else:
-        height, width = resize
-    if (width, height) == image.size:
-        return image
-    return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def center_crop(images: Any, size: Any) -> Any:

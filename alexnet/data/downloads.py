@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -17,10 +19,20 @@ class DownloadError(OSError):
     """A published file cannot be downloaded, or is not what was published."""
 
 
-def cache_folder(name: str) -> Path:
-    """Return a folder of Keras' directory, where downloads are kept."""
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return Path(home, name)
+def keras_folder() -> Path:
+    """Return Keras' directory, by the documentation of `keras.utils.get_file`."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser().absolute()
+
+
+@contextlib.contextmanager
+def stalled_downloads_fail() -> Iterator[None]:
+    """Let downloads by Keras fail if the server stalls; Keras itself sets no limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALLED_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def fetch(published: dict[str, str], folder: str) -> Path:
@@ -36,17 +48,11 @@ def fetch(published: dict[str, str], folder: str) -> Path:
     """
     url = published["url"]
     (algorithm,) = set(published) - {"url"}
-    path = cache_folder(folder) / url.rsplit("/", 1)[-1]
-    patience = socket.getdefaulttimeout()
+    path = keras_folder() / folder / url.rsplit("/", 1)[-1]
     try:
-        socket.setdefaulttimeout(STALLED_S)  # Keras would wait for ever.
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Keras takes another place if it may not write to this one.
-        path = Path(
-            keras.utils.get_file(
-                path.name, url, cache_dir=str(path.parent.parent), cache_subdir=folder
-            )
-        )
+        with stalled_downloads_fail():
+            # An absolute folder is taken as it is.
+            keras.utils.get_file(path.name, url, cache_subdir=str(path.parent))
         with path.open("rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()
     except Exception as error:  # Keras raises Exception itself.
@@ -54,8 +60,6 @@ def fetch(published: dict[str, str], folder: str) -> Path:
             f"Cannot download {url} ({error}). Download it elsewhere and put it at "
             f"{path}."
         ) from error
-    finally:
-        socket.setdefaulttimeout(patience)
     if found != published[algorithm]:
         raise DownloadError(
             f"The {algorithm} of {path} must be {published[algorithm]}, but is "

@@ -1,4 +1,4 @@
-"""Arguments that are Keras objects: checked, copied and turned into plain data."""
+"""Arguments that are Keras objects: checks, copies, plain data."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import re
 from typing import Any
 
 import keras
-
-from alexnet import checks
 
 
 def check_activation(name: str, value: Any) -> Any:
@@ -58,19 +56,12 @@ def own_initializer(value: Any) -> Any:
 
 
 def serialized(value: Any) -> Any:
-    """Return the plain data of which Keras makes `value` again."""
+    """Return the plain data from which Keras makes `value` again."""
     if isinstance(value, dict):
         return {key: serialized(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(serialized(item) for item in value)
     return keras.saving.serialize_keras_object(value)
-
-
-def tuples(value: Any) -> Any:
-    """Return `value` with lists, as JSON gives them, turned into tuples."""
-    if isinstance(value, (list, tuple)):
-        return tuple(tuples(item) for item in value)
-    return int(value) if checks.is_integer(value) else value
 
 
 def _must_be(name: str, value: Any, kind: str) -> str:

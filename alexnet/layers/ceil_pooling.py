@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from alexnet import checks
-from alexnet.layers.arguments import tuples
 from alexnet.layers.windows import Window
 
 _OPERATIONS = {"max": ops.max_pool, "average": ops.average_pool}
@@ -65,8 +64,8 @@ class CeilPooling2D(keras.layers.Layer):
         )
         super().__init__(name=name, trainable=trainable, dtype=dtype)
         self.pool = pool
-        self.pool_size = tuples(pool_size)
-        self.strides = tuples(strides)
+        self.pool_size = checks.tuples(pool_size)
+        self.strides = checks.tuples(strides)
         self._window = window
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -77,7 +76,7 @@ class CeilPooling2D(keras.layers.Layer):
         inputs = ops.cast(inputs, self.compute_dtype)
         size = tuple(inputs.shape)[1:3]
         if None not in size:
-            if not any(self._window.pixels_behind(size)):
+            if not any(self._window.pixels_after(size)):
                 return self._pool(inputs, "valid")
             if self._is_same(size):
                 return self._pool(inputs, "same")
@@ -132,7 +131,7 @@ class CeilPooling2D(keras.layers.Layer):
     def _is_same(self, size: checks.Pair) -> bool:
         """Tell whether Keras' "same" pools these windows, without a padded copy.
 
-        It pads the odd pixel behind. With the PyTorch backend it repeats that
+        It pads the odd pixel after. With the PyTorch backend it repeats that
         pixel and counts it, which changes averages.
         """
         if self.pool == "average" and keras.backend.backend() == "torch":
@@ -140,7 +139,7 @@ class CeilPooling2D(keras.layers.Layer):
         same = self._window._replace(padding="same")
         return (
             same.output_size(size) == self._window.output_size(size)
-            and max(self._window.pixels_behind(size)) <= 1
+            and max(self._window.pixels_after(size)) <= 1
         )
 
     def _pad(self, x: Any, value: float) -> Any:
@@ -148,6 +147,6 @@ class CeilPooling2D(keras.layers.Layer):
         size = tuple(x.shape)[1:3]
         # Adds no window: the last would start outside, or a stride too early.
         most = (min(sides) - 1 for sides in zip(*self._window[:2], strict=True))
-        behind = tuple(most) if None in size else self._window.pixels_behind(size)
-        padding = ((0, 0), (0, behind[0]), (0, behind[1]), (0, 0))
+        after = tuple(most) if None in size else self._window.pixels_after(size)
+        padding = ((0, 0), (0, after[0]), (0, after[1]), (0, 0))
         return ops.pad(x, padding, constant_values=value)

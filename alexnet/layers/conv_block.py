@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -12,23 +13,21 @@ from alexnet.layers.arguments import (
     check_initializer,
     own_initializer,
     serialized,
-    tuples,
 )
+from alexnet.layers.block import Block, Stage
 from alexnet.layers.ceil_pooling import CeilPooling2D
 from alexnet.layers.grouped_conv import GroupedConv2D
-from alexnet.layers.norms import check_norm, make_norms
-from alexnet.layers.windows import (
-    STAGES,
-    Window,
-    check_order,
-    check_windows,
-    smallest_input,
-)
+from alexnet.layers.local_response import LocalResponseNormalization
+from alexnet.layers.norms import KERAS, WITHIN, Norm
+from alexnet.layers.spatial_response import SpatialResponseNormalization
+from alexnet.layers.windows import smallest_input
 
 POOLS = {
     "max": keras.layers.MaxPooling2D,
     "average": keras.layers.AveragePooling2D,
 }
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Block))
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
@@ -41,16 +40,16 @@ class ConvBlock(keras.layers.Layer):
         strides: Strides of the convolution; one int or two.
         padding: Of the convolution: "same", "valid", a number of pixels, or
             ((top, bottom), (left, right)).
-        groups: Parts of the channels that do not see each other (the two GPUs
-            of 2012); divides `filters` and the input channels.
-        order: The four stages, each once, as they follow one another.
+        groups: Parts of the channels that are convolved separately (the two
+            GPUs of 2012); divides `filters` and the input channels.
+        order: The four stages, each once, in the order they are applied.
         activation: Name, or function that has a name; None leaves the stage out.
         norm: None; a dict of `LocalResponseNormalization`'s arguments or, if it
             has a `pool_size`, of `SpatialResponseNormalization`'s; a Keras layer
             that keeps the shape, such as `BatchNormalization`: kept as its
-            serialized configuration, of which each block makes a layer of its
+            serialized configuration, from which each block makes a layer of its
             own, with the dtype policy of the layer given; or a sequence of these,
-            one behind the other (`norm1`, `norm1_2`, ...).
+            one after another (`norm1`, `norm1_2`, ...).
         pool: "max", "average" or None.
         pool_size: Height and width of the pool; one int or two.
         pool_strides: Strides of the pool; one int or two.
@@ -62,9 +61,9 @@ class ConvBlock(keras.layers.Layer):
             blocks that share one do not start with the same values.
         number: Appended to the names of the stages: 1 gives `conv1`, `relu1`,
             `norm1`, `pool1`. None appends nothing.
-        suffix: Letters behind the number: "b" gives `conv5b`. In a model, a block
-            with a suffix bears the number of the block before it, and the layers
-            behind it count on as if it were not there.
+        suffix: Letters after the number: "b" gives `conv5b`. In a model, a block
+            with a suffix has the number of the block before it, and the next
+            block has the next number.
         name, trainable, dtype: As of every Keras layer.
 
     Input shape: `(batch, height, width, channels)`.
@@ -73,7 +72,8 @@ class ConvBlock(keras.layers.Layer):
     Attributes:
         stages: The layers of the block, in order; a stage left out has none.
         windows: Name and sliding window of the convolution and the pool, in order.
-        smallest_input: The least (height, width) that leaves one pixel.
+        smallest_input: The smallest (height, width) that leaves one pixel.
+        block: The arguments as a `Block`.
 
     Raises:
         TypeError, ValueError: An argument is of the wrong kind or outside its
@@ -84,82 +84,58 @@ class ConvBlock(keras.layers.Layer):
         self,
         filters: int,
         kernel_size: Any,
-        strides: Any = 1,
-        padding: Any = "same",
-        groups: int = 1,
-        order: Any = STAGES,
-        activation: Any = "relu",
-        norm: Any = None,
-        pool: str | None = "max",
-        pool_size: Any = 3,
-        pool_strides: Any = 2,
-        pool_padding: str = "valid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
+        strides: Any = Block.strides,
+        padding: Any = Block.padding,
+        groups: int = Block.groups,
+        order: Any = Block.order,
+        activation: Any = Block.activation,
+        norm: Any = Block.norm,
+        pool: str | None = Block.pool,
+        pool_size: Any = Block.pool_size,
+        pool_strides: Any = Block.pool_strides,
+        pool_padding: str = Block.pool_padding,
+        use_bias: bool = Block.use_bias,
+        kernel_initializer: Any = Block.kernel_initializer,
+        bias_initializer: Any = Block.bias_initializer,
         number: int | None = None,
-        suffix: str = "",
+        suffix: str = Block.suffix,
         *,
         name: str | None = None,
         trainable: bool = True,
         dtype: Any = None,
     ) -> None:
-        filters = checks.check_int("filters", filters, 1)
-        groups = checks.check_int("groups", groups, 1)
-        if filters % groups:
-            raise ValueError(
-                f"groups must divide filters; received groups={groups} and "
-                f"filters={filters}. Use a multiple of {groups} filters."
-            )
-        order = check_order(order)
-        windows = check_windows(
+        block = Block(
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            groups,
             order,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            pool=pool,
-            pool_size=pool_size,
-            pool_strides=pool_strides,
-            pool_padding=pool_padding,
+            check_activation("activation", activation),
+            norm,
+            pool,
+            pool_size,
+            pool_strides,
+            pool_padding,
+            use_bias,
+            check_initializer("kernel_initializer", kernel_initializer),
+            check_initializer("bias_initializer", bias_initializer),
+            suffix,
         )
-        check_activation("activation", activation)
-        norm = check_norm(norm)
-        kernel_initializer = check_initializer("kernel_initializer", kernel_initializer)
-        bias_initializer = check_initializer("bias_initializer", bias_initializer)
-        checks.check_bool("use_bias", use_bias)
         if number is not None:
             number = checks.check_int("number", number, 1)
-        checks.check_letters("suffix", suffix)
         super().__init__(name=name, trainable=trainable, dtype=dtype)
-        self.filters = filters
-        self.kernel_size = tuples(kernel_size)
-        self.strides = tuples(strides)
-        self.padding = tuples(padding)
-        self.groups = groups
-        self.order = order
-        self.activation = activation
-        self.norm = norm
-        self.pool = pool
-        self.pool_size = tuples(pool_size)
-        self.pool_strides = tuples(pool_strides)
-        self.pool_padding = pool_padding
-        self.use_bias = use_bias
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
+        for field in _FIELDS:
+            setattr(self, field, getattr(block, field))
         self.number = number
-        self.suffix = suffix
-
-        self.windows = [
-            (self._stage_arguments(stage)["name"], window)
-            for stage, window in windows.items()
-        ]
-        self.stages = [
-            layer for stage in order for layer in self._make_stage(stage, windows)
-        ]
+        self.block = block
+        stages = block.stages(number)
+        self.windows = [(stage.name, stage.window) for stage in stages if stage.window]
+        self.stages = [self._layer(stage) for stage in stages]
 
     @property
     def smallest_input(self) -> checks.Pair:
-        """The least (height, width) that leaves at least one pixel."""
+        """The smallest (height, width) that leaves at least one pixel."""
         return smallest_input([window for _, window in self.windows])
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
@@ -209,54 +185,42 @@ class ConvBlock(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "groups": self.groups,
-            "order": self.order,
-            "activation": serialized(self.activation),
-            "norm": serialized(self.norm),
-            "pool": self.pool,
-            "pool_size": self.pool_size,
-            "pool_strides": self.pool_strides,
-            "pool_padding": self.pool_padding,
-            "use_bias": self.use_bias,
-            "kernel_initializer": serialized(self.kernel_initializer),
-            "bias_initializer": serialized(self.bias_initializer),
+            **{field: serialized(getattr(self, field)) for field in _FIELDS},
             "number": self.number,
-            "suffix": self.suffix,
         }
 
-    def _make_stage(
-        self, stage: str, windows: dict[str, Window]
-    ) -> list[keras.layers.Layer]:
-        """Build one stage's layers; none if the block does without it."""
-        if stage == "conv":
-            conv = GroupedConv2D(
+    def _layer(self, stage: Stage) -> keras.layers.Layer:
+        given = {"name": stage.name, "dtype": self.dtype_policy}
+        if stage.kind == "conv":
+            return GroupedConv2D(
                 self.filters,
-                *windows["conv"],
+                *self.block.windows["conv"],
                 groups=self.groups,
                 use_bias=self.use_bias,
                 kernel_initializer=own_initializer(self.kernel_initializer),
                 bias_initializer=own_initializer(self.bias_initializer),
-                **self._stage_arguments("conv"),
+                **given,
             )
-            return [conv]
-        if stage == "activation" and self.activation is not None:
+        if stage.kind == "activation":
             function = keras.activations.get(self.activation)
-            arguments = self._stage_arguments(function.__name__)
-            return [keras.layers.Activation(function, **arguments)]
-        if stage == "norm":
-            return make_norms(self.norm, **self._stage_arguments("norm"))
-        if stage == "pool" and self.pool is not None:
-            window = windows["pool"]
-            arguments = self._stage_arguments("pool")
-            if window.padding == "ceil":
-                return [CeilPooling2D(self.pool, *window[:2], **arguments)]
-            return [POOLS[self.pool](*window, data_format="channels_last", **arguments)]
-        return []
+            return keras.layers.Activation(function, **given)
+        if stage.norm is not None:
+            return _norm_layer(stage.norm, given)
+        size, strides, padding = self.block.windows["pool"]
+        if padding == "ceil":
+            return CeilPooling2D(self.pool, size, strides, **given)
+        pool = POOLS[self.pool]
+        return pool(size, strides, padding, data_format="channels_last", **given)
 
-    def _stage_arguments(self, kind: str) -> dict[str, Any]:
-        number = "" if self.number is None else str(self.number)
-        return {"name": f"{kind}{number}{self.suffix}", "dtype": self.dtype_policy}
+
+def _norm_layer(norm: Norm, given: dict[str, Any]) -> keras.layers.Layer:
+    """Return a new layer; one that Keras made keeps its own dtype."""
+    if norm.kind == KERAS:
+        layer = keras.saving.deserialize_keras_object(dict(norm.arguments))
+        return type(layer).from_config({**layer.get_config(), "name": given["name"]})
+    kind = (
+        SpatialResponseNormalization
+        if norm.kind == WITHIN
+        else LocalResponseNormalization
+    )
+    return kind(**{"data_format": "channels_last", **norm.arguments, **given})

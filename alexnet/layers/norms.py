@@ -1,14 +1,33 @@
-"""A block's normalizations: from its `norm` argument to layers."""
+"""A block's normalizations as data: their kinds and their arguments."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import keras
+from alexnet import checks
 
-from alexnet.layers.arguments import serialized, tuples
-from alexnet.layers.local_response import LocalResponseNormalization
-from alexnet.layers.spatial_response import SpatialResponseNormalization
+ACROSS = "across channels"
+WITHIN = "within maps"
+KERAS = "Keras layer"
+# The layers' defaults; a test compares them.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    ACROSS: {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4, "beta": 0.75, "groups": 1},
+    WITHIN: {"pool_size": 5, "bias": 1.0, "alpha": 4e-5, "beta": 0.75},
+    KERAS: {},
+}
+
+
+class Norm(NamedTuple):
+    """One normalization.
+
+    Attributes:
+        kind: `ACROSS` (`LocalResponseNormalization`), `WITHIN`
+            (`SpatialResponseNormalization`) or `KERAS`.
+        arguments: All of the layer's, or a Keras layer's serialized form.
+    """
+
+    kind: str
+    arguments: dict[str, Any]
 
 
 def check_norm(norm: Any) -> Any:
@@ -21,6 +40,9 @@ def check_norm(norm: Any) -> Any:
 
     Returns:
         None, a dict or a tuple of dicts.
+
+    Raises:
+        TypeError, ValueError: It is something else, or holds a name or a dtype.
     """
     if norm is None:
         return None
@@ -29,23 +51,27 @@ def check_norm(norm: Any) -> Any:
     return _check_one(norm, norm)
 
 
-def make_norms(norm: Any, name: str, dtype: Any) -> list[keras.layers.Layer]:
-    """Return new layers for what `check_norm` returned.
+def norms_of(norm: Any) -> tuple[Norm, ...]:
+    """Return the normalizations that `check_norm` returned, their defaults filled in.
 
-    Args:
-        norm: The plain data.
-        name: Of the first layer; a second is called `name` and "_2", and so on.
-        dtype: Policy of the layers that are given as arguments.
+    A dict's keys decide its kind here and nowhere else.
     """
-    templates = norm if isinstance(norm, tuple) else [] if norm is None else [norm]
-    return [
-        _make_one(template, name if count == 1 else f"{name}_{count}", dtype)
-        for count, template in enumerate(templates, start=1)
+    given = norm if isinstance(norm, tuple) else () if norm is None else (norm,)
+    kinds = [
+        KERAS if "class_name" in one else WITHIN if "pool_size" in one else ACROSS
+        for one in given
     ]
+    return tuple(
+        Norm(kind, {**DEFAULTS[kind], **one})
+        for kind, one in zip(kinds, given, strict=True)
+    )
 
 
 def _check_one(norm: Any, received: Any) -> dict[str, Any]:
-    if isinstance(norm, keras.layers.Layer):
+    if hasattr(norm, "get_config"):
+        # A layer was given, so Keras is loaded.
+        from alexnet.layers.arguments import serialized
+
         return serialized(norm)
     if not isinstance(norm, dict):
         raise TypeError(
@@ -60,18 +86,4 @@ def _check_one(norm: Any, received: Any) -> dict[str, Any]:
         )
     if "class_name" in norm:
         return dict(norm)
-    return {key: tuples(value) for key, value in norm.items()}
-
-
-def _make_one(template: dict[str, Any], name: str, dtype: Any) -> keras.layers.Layer:
-    if "class_name" in template:
-        layer = keras.saving.deserialize_keras_object(dict(template))
-        return type(layer).from_config({**layer.get_config(), "name": name})
-    kind = (
-        SpatialResponseNormalization
-        if "pool_size" in template
-        else LocalResponseNormalization
-    )
-    return kind(
-        **{"data_format": "channels_last", **template, "name": name, "dtype": dtype}
-    )
+    return {key: checks.tuples(value) for key, value in norm.items()}

@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from alexnet import checks
-from alexnet.layers.arguments import tuples
 from alexnet.layers.local_response import divide_by_energy
 
 
@@ -26,7 +25,7 @@ class SpatialResponseNormalization(keras.layers.Layer):
     `alpha` scales the sum, as in `LocalResponseNormalization`. The layer files of
     cuda-convnet (`rnorm`) and of Caffe (LRN with `WITHIN_CHANNEL`) scale the mean
     over the whole window, at the border too: divide theirs by the window's area,
-    or use `from_caffe`. The defaults are those behind conv2 of the network of
+    or use `from_caffe`. The defaults are those after conv2 of the network of
     2012: .001 / 25.
 
     Computed in float32 (float64 stays float64) under any dtype policy; the
@@ -75,12 +74,12 @@ class SpatialResponseNormalization(keras.layers.Layer):
             "data_format", data_format, ("channels_last", "channels_first")
         )
         super().__init__(name=name, trainable=trainable, dtype=dtype)
-        self.pool_size = tuples(pool_size)
+        self.pool_size = checks.tuples(pool_size)
         self.bias = bias
         self.alpha = alpha
         self.beta = beta
         self.data_format = data_format
-        # Pixels of the window before the centre, and behind it.
+        # Pixels of the window before the centre, and after it.
         self._reach = [(side // 2, side - 1 - side // 2) for side in window]
 
     @classmethod
@@ -119,7 +118,7 @@ class SpatialResponseNormalization(keras.layers.Layer):
             return self._sum(x, self._reach)
 
         def spread_sum(x: Any) -> Any:
-            return self._sum(x, [(behind, before) for before, behind in self._reach])
+            return self._sum(x, [(after, before) for before, after in self._reach])
 
         outputs = divide_by_energy(
             inputs, window_sum, spread_sum, self.bias, self.alpha, self.beta
@@ -144,16 +143,16 @@ class SpatialResponseNormalization(keras.layers.Layer):
     def _sum(self, x: Any, reach: list[tuple[int, int]]) -> Any:
         """Sum, along height and then width, over the pixels within `reach`."""
         first = 1 if self.data_format == "channels_last" else 2
-        for axis, (before, behind) in enumerate(reach, start=first):
+        for axis, (before, after) in enumerate(reach, start=first):
             if x.shape[axis] is not None:
                 most = x.shape[axis] - 1
-                before, behind = min(before, most), min(behind, most)
+                before, after = min(before, most), min(after, most)
             padding = [(0, 0)] * 4
-            padding[axis] = (before, behind)
+            padding[axis] = (before, after)
             padded = ops.pad(x, padding)
             x = 0
-            for offset in range(before + behind + 1):
+            for offset in range(before + after + 1):
                 window = [slice(None)] * 4
-                window[axis] = slice(offset, offset - before - behind or None)
+                window[axis] = slice(offset, offset - before - after or None)
                 x = x + padded[tuple(window)]
         return x

@@ -1,16 +1,11 @@
-"""Sizes: what sliding windows leave of an image, what they need, which a block has."""
+"""Sizes that sliding windows leave of an image, and that they need."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from alexnet import checks
 from alexnet.checks import Padding, Pair
-
-STAGES = ("conv", "activation", "norm", "pool")
-POOLS = ("max", "average")
-POOL_PADDINGS = ("valid", "same", "ceil")
 
 
 class Window(NamedTuple):
@@ -41,7 +36,7 @@ class Window(NamedTuple):
         )
         return height, width
 
-    def pixels_behind(self, height_width: Pair) -> Pair:
+    def pixels_after(self, height_width: Pair) -> Pair:
         """Return by how much the windows stick out at (the bottom, the right)."""
         bottom, right = (
             max(0, (places - 1) * stride + size - length)
@@ -64,8 +59,8 @@ class Window(NamedTuple):
             return -(-length // stride)
         if self.padding == "ceil":
             # As many as start inside, and at most one that does not end there.
-            behind = min(self.size[axis], stride) - 1
-            return (length + behind - self.size[axis]) // stride + 1
+            after = min(self.size[axis], stride) - 1
+            return (length + after - self.size[axis]) // stride + 1
         return (length + self._pixels_added(axis) - self.size[axis]) // stride + 1
 
     def _smallest_length(self, axis: int, length: int) -> int:
@@ -73,75 +68,15 @@ class Window(NamedTuple):
         if self.padding == "same":
             return (length - 1) * stride + 1
         if self.padding == "ceil":
-            behind = min(self.size[axis], stride) - 1
-            return (length - 1) * stride + self.size[axis] - behind
+            after = min(self.size[axis], stride) - 1
+            return (length - 1) * stride + self.size[axis] - after
         needed = (length - 1) * stride + self.size[axis] - self._pixels_added(axis)
         return max(1, needed)
 
 
 def smallest_input(windows: Sequence[Window]) -> Pair:
-    """Return the least (height, width) of which `windows`, in turn, leave one pixel."""
+    """Return the smallest (height, width) that leaves one pixel after all `windows`."""
     size = (1, 1)
     for window in reversed(windows):
         size = window.smallest_input(size)
     return size
-
-
-def first_empty(windows: Sequence[tuple[str, Window]], size: Pair) -> str | None:
-    """Return the name of the first window that leaves nothing of an image, if any."""
-    for name, window in windows:
-        size = window.output_size(size)
-        if min(size) < 1:
-            return name
-    return None
-
-
-def check_windows(
-    order: Any,
-    *,
-    kernel_size: Any,
-    strides: Any,
-    padding: Any,
-    pool: str | None,
-    pool_size: Any,
-    pool_strides: Any,
-    pool_padding: str,
-) -> dict[str, Window]:
-    """Return the sliding windows of a block's stages, in order, by stage.
-
-    Args:
-        order: As of `ConvBlock`, like the others.
-
-    Raises:
-        TypeError, ValueError: An argument is of the wrong kind or outside its range.
-    """
-    windows = {
-        "conv": Window(
-            checks.check_pair("kernel_size", kernel_size),
-            checks.check_pair("strides", strides),
-            checks.check_padding("padding", padding),
-        ),
-        "pool": Window(
-            checks.check_pair("pool_size", pool_size),
-            checks.check_pair("pool_strides", pool_strides),
-            checks.check_choice("pool_padding", pool_padding, POOL_PADDINGS),
-        ),
-    }
-    if pool is None:
-        del windows["pool"]
-    else:
-        checks.check_choice("pool", pool, POOLS)
-    return {stage: windows[stage] for stage in check_order(order) if stage in windows}
-
-
-def check_order(order: Any) -> tuple[str, ...]:
-    """Return the stages of a block in their order."""
-    if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(
-        STAGES
-    ):
-        raise ValueError(
-            f"order must hold each of {', '.join(map(repr, STAGES))} once; received "
-            f"order={order!r}. A stage that the block lacks (norm=None) is named "
-            "all the same."
-        )
-    return tuple(order)

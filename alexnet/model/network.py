@@ -11,22 +11,14 @@ import keras
 import numpy as np
 
 from alexnet import checks
-from alexnet.layers.arguments import (
-    check_activation,
-    check_initializer,
-    own_initializer,
-    serialized,
-)
+from alexnet.layers.arguments import check_activation, check_initializer, serialized
+from alexnet.layers.block import block_numbers, check_blocks
 from alexnet.layers.conv_block import ConvBlock
-from alexnet.model.head import draw_dense
-from alexnet.model.inputs import check_channel_values, draw_pixels
-from alexnet.model.stack import block_numbers, check_blocks, check_image_size
+from alexnet.model import drawing
+from alexnet.model.plan import DEFAULTS, check_image_size
 from alexnet.preprocessing import pixel_arguments, ten_views
 from alexnet.presets import PRESETS
 from alexnet.space import hyperparameters
-from alexnet.weights import load_preset_weights
-
-_PAPER = PRESETS["paper"]["arguments"]
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
@@ -40,7 +32,7 @@ class AlexNet(keras.Model):
     `from_preset("paper")` also gives the dense layers their first weights.
 
     To change the network, subclass it and override `draw_block` (one block),
-    `draw_head` (everything behind the blocks) or `search_space` (what a search
+    `draw_head` (everything after the blocks) or `search_space` (what a search
     varies). Decorate the subclass with
     `keras.saving.register_keras_serializable`, and `.keras` files load too.
 
@@ -49,7 +41,7 @@ class AlexNet(keras.Model):
         num_classes: Number of classes; int >= 1.
         blocks: The convolutional blocks in order: each a dict of `ConvBlock`'s
             arguments, or a `ConvBlock`, which is read as such a dict.
-        dense_units: Units of each dense layer behind the blocks; may be empty.
+        dense_units: Units of each dense layer after the blocks; may be empty.
         dropout: Rate at each dense layer; 0 <= rate < 1.
         resize: Side, or (height, width), that images are resized to inside the
             model (bilinear); None leaves them as they are.
@@ -90,24 +82,24 @@ class AlexNet(keras.Model):
 
     def __init__(
         self,
-        image_shape: Any = _PAPER["image_shape"],
-        num_classes: int = _PAPER["num_classes"],
-        blocks: Any = _PAPER["blocks"],
-        dense_units: Any = _PAPER["dense_units"],
-        dropout: float = _PAPER["dropout"],
-        resize: Any = None,
-        rescale: float | None = None,
-        dropout_position: str = "after",
-        dense_activation: Any = "relu",
-        adaptive_pool: Any = None,
-        classifier_activation: Any = "softmax",
-        dense_kernel_initializer: Any = "glorot_uniform",
-        dense_bias_initializer: Any = "zeros",
-        logits_kernel_initializer: Any = "glorot_uniform",
-        logits_bias_initializer: Any = "zeros",
-        use_convolutional_head: bool = False,
-        pixel_mean: Any = None,
-        pixel_std: Any = None,
+        image_shape: Any = DEFAULTS["image_shape"],
+        num_classes: int = DEFAULTS["num_classes"],
+        blocks: Any = DEFAULTS["blocks"],
+        dense_units: Any = DEFAULTS["dense_units"],
+        dropout: float = DEFAULTS["dropout"],
+        resize: Any = DEFAULTS["resize"],
+        rescale: float | None = DEFAULTS["rescale"],
+        dropout_position: str = DEFAULTS["dropout_position"],
+        dense_activation: Any = DEFAULTS["dense_activation"],
+        adaptive_pool: Any = DEFAULTS["adaptive_pool"],
+        classifier_activation: Any = DEFAULTS["classifier_activation"],
+        dense_kernel_initializer: Any = DEFAULTS["dense_kernel_initializer"],
+        dense_bias_initializer: Any = DEFAULTS["dense_bias_initializer"],
+        logits_kernel_initializer: Any = DEFAULTS["logits_kernel_initializer"],
+        logits_bias_initializer: Any = DEFAULTS["logits_bias_initializer"],
+        use_convolutional_head: bool = DEFAULTS["use_convolutional_head"],
+        pixel_mean: Any = DEFAULTS["pixel_mean"],
+        pixel_std: Any = DEFAULTS["pixel_std"],
         *,
         name: str | None = None,
         trainable: bool = True,
@@ -145,43 +137,26 @@ class AlexNet(keras.Model):
         self.use_convolutional_head = checks.check_bool(
             "use_convolutional_head", use_convolutional_head
         )
-        self.pixel_mean = check_channel_values(
-            "pixel_mean", pixel_mean, self.image_shape[2]
+        channels = self.image_shape[2]
+        self.pixel_mean = drawing.check_channel_values(
+            "pixel_mean", pixel_mean, channels
         )
-        self.pixel_std = check_channel_values(
-            "pixel_std", pixel_std, self.image_shape[2], above=0
+        self.pixel_std = drawing.check_channel_values(
+            "pixel_std", pixel_std, channels, above=0
         )
         checks.check_bool("trainable", trainable)
         self._policy = keras.dtype_policies.get(dtype)
-        check_image_size(
-            type(self).__name__,
-            self.blocks,
-            self.image_shape[:2]
-            if self.resize is None
-            else checks.check_pair("resize", self.resize),
-            f"image_shape={self.image_shape}"
-            if self.resize is None
-            else f"resize={self.resize}",
-        )
+        given = {"image_shape": self.image_shape, "resize": self.resize}
+        check_image_size(type(self).__name__, self.blocks, given)
 
         inputs = keras.Input(self.image_shape, name="images", dtype="float32")
-        outputs = draw_pixels(
-            inputs, self.rescale, self.pixel_mean, self.pixel_std, self.resize
-        )
+        outputs = drawing.draw_pixels(self, inputs)
         numbers = block_numbers(self.blocks)
         for number, arguments in zip(numbers, self.blocks, strict=True):
             outputs = self.draw_block(outputs, number, arguments)
         outputs = self.draw_head(outputs)
-
-        super().__init__(
-            inputs=inputs,
-            outputs=outputs,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.dtype_policy = self._policy
-
-    # What a subclass overrides.
 
     def draw_block(self, inputs: Any, number: int, arguments: dict[str, Any]) -> Any:
         """Draw one convolutional block and return its output.
@@ -198,68 +173,29 @@ class AlexNet(keras.Model):
         return outputs
 
     def draw_head(self, inputs: Any) -> Any:
-        """Draw the classifier behind the last block and return the model's output.
+        """Draw the dense layers and the classifier; return the model's output.
 
         Args:
             inputs: Symbolic tensor, (batch, height, width, channels).
         """
-        outputs = inputs
-        if self.adaptive_pool is not None:
-            outputs = keras.layers.AdaptiveAveragePooling2D(
-                checks.check_pair("adaptive_pool", self.adaptive_pool),
-                data_format="channels_last",
-                name="adaptive_pool",
-                dtype=self._policy,
-            )(outputs)
-        flatten = keras.layers.Flatten(
-            data_format="channels_last", name="flatten", dtype=self._policy
-        )
-        if not self.use_convolutional_head:
-            outputs = flatten(outputs)
-        first = block_numbers(self.blocks)[-1] + 1
-        for number, units in enumerate(self.dense_units, start=first):
-            outputs = draw_dense(
-                outputs,
-                units,
-                number,
-                activation=self.dense_activation,
-                dropout=self.dropout,
-                dropout_position=self.dropout_position,
-                kernel_initializer=self.dense_kernel_initializer,
-                bias_initializer=self.dense_bias_initializer,
-                dtype=self._policy,
-            )
-        if self.use_convolutional_head:
-            outputs = flatten(outputs)
-        outputs = keras.layers.Dense(
-            self.num_classes,
-            kernel_initializer=own_initializer(self.logits_kernel_initializer),
-            bias_initializer=own_initializer(self.logits_bias_initializer),
-            name="logits",
-            dtype=self._policy,
-        )(outputs)
-        if self.classifier_activation is None:
-            return outputs
-        return keras.layers.Activation(
-            self.classifier_activation, name="predictions", dtype="float32"
-        )(outputs)
+        return drawing.draw_head(self, inputs, self._policy)
 
     @classmethod
     def search_space(
         cls, hp: Any, image_shape: tuple[int, int, int], **ranges: Any
     ) -> dict[str, dict[str, Any]]:
-        """Read one point of the search space from `hp`; see `hyperparameters`.
+        """Read a configuration from `hp`; see `alexnet.space.hyperparameters`.
 
-        A subclass narrows the space by passing ranges on, and adds to it by
-        asking `hp` for more and putting the values into the result:
+        A subclass narrows the space by passing ranges, and extends it by asking
+        `hp` for more values and adding them to the result:
 
             @classmethod
             def search_space(cls, hp, image_shape):
-                point = super().search_space(hp, image_shape, num_blocks=(2, 3))
-                point["model"]["dense_activation"] = hp.Choice(
+                found = super().search_space(hp, image_shape, num_blocks=(2, 3))
+                found["model"]["dense_activation"] = hp.Choice(
                     "dense_activation", ["relu", "gelu"]
                 )
-                return point
+                return found
 
         Args:
             hp: Anything with the methods of `keras_tuner.HyperParameters`.
@@ -273,8 +209,6 @@ class AlexNet(keras.Model):
             TypeError: A range has an unknown name.
         """
         return hyperparameters.search_space(hp, image_shape, **ranges)
-
-    # How to get one.
 
     @classmethod
     def from_preset(
@@ -293,10 +227,10 @@ class AlexNet(keras.Model):
         Args:
             preset: Its name.
             weights: Path of a weight file (see `alexnet.weights`), "imagenet" for
-                those published with the preset, or None.
-            sha256, channel_order: Of a weight file of your own, as of
+                the preset's published weights, or None.
+            sha256, channel_order: For a weight file of your own; see
                 `alexnet.weights.load_weights`.
-            sum_channels: Likewise, of any weights.
+            sum_channels: For any weights; see there.
             include_preprocessing: Whether the model itself brings RGB pixels of 0
                 to 255 into the range that the network expects, as
                 `alexnet.preprocessing.preprocess_input` does.
@@ -318,14 +252,16 @@ class AlexNet(keras.Model):
         for name, value in options.items():
             if weights is None and value:
                 raise ValueError(
-                    f"{name} is of a weight file; received {name}={value!r} without "
-                    "weights. Pass its path as weights."
+                    f"{name} belongs to a weight file; received {name}={value!r} "
+                    "without weights. Pass its path as weights."
                 )
         arguments = copy.deepcopy(cls.presets[preset]["arguments"])
         if include_preprocessing:
             arguments |= pixel_arguments(preset, cls.presets)
         model = cls(**{**arguments, **overrides})
         if weights is not None:
+            from alexnet.weights import load_preset_weights
+
             load_preset_weights(model, preset, weights, **options)
         return model
 
@@ -337,25 +273,23 @@ class AlexNet(keras.Model):
         num_classes: int = 10,
         **overrides: Any,
     ) -> AlexNet:
-        """Build the network at one point of the search space.
+        """Build the network that `hp` describes.
 
         Args:
             hp: Anything with the methods of `keras_tuner.HyperParameters`.
             image_shape: (height, width, channels) of the images.
             num_classes: Number of classes.
-            **overrides: Arguments of the class that replace the point's.
+            **overrides: Arguments of the class that replace those from `hp`.
         """
-        point = cls.search_space(hp, checks.check_image_shape(image_shape))
+        found = cls.search_space(hp, checks.check_image_shape(image_shape))
         return cls(
             **{
-                **point["model"],
+                **found["model"],
                 "image_shape": image_shape,
                 "num_classes": num_classes,
                 **overrides,
             }
         )
-
-    # What to do with it.
 
     @property
     def taps(self) -> dict[str, Any]:
@@ -369,12 +303,11 @@ class AlexNet(keras.Model):
     def tap(self, names: str | Sequence[str]) -> keras.Model:
         """Return a model from the same input to the output of one or more layers.
 
-        It shares its layers, and so its weights, with this one.
+        It shares its layers and weights with this one.
 
-        "fc6" and "fc7" are what the dense layers give before their activations,
-        which are "relu6" and "relu7"; Caffe's blobs of these names are the latter.
-        Where a network pools before it activates (`net145`), "relu1" has the pool's
-        size.
+        "fc6" and "fc7" are the outputs of the dense layers before their activations,
+        "relu6" and "relu7"; Caffe's blobs named fc6 and fc7 are after them. Where a
+        network pools before it activates (`net145`), "relu1" has the pool's size.
 
         Args:
             names: One of `taps`, such as "relu3"; or several, which are computed in
@@ -408,8 +341,8 @@ class AlexNet(keras.Model):
     def predict_ten_views(self, images: Any, batch_size: int = 32) -> np.ndarray:
         """Average the predictions for ten views of each image, as in 2012.
 
-        The four corners and the middle, and the same mirrored; averaged are the
-        outputs of the softmax, also if the model ends at the logits.
+        The views are the four corners and the middle, and their mirror images. The
+        softmax outputs are averaged, also if the model ends at the logits.
 
         Args:
             images: (number of images, height, width, channels), at least as large
@@ -445,9 +378,9 @@ class AlexNet(keras.Model):
     def multiply_adds(self) -> int:
         """Multiplications of weights in one image's forward pass.
 
-        Each kernel counts once per position that it is applied at: convolutions
-        and dense layers, not biases, activations, normalization and pooling.
-        Layers inside of layers, which a subclass may draw, do not count.
+        Each kernel counts once per position where it is applied: convolutions and
+        dense layers, not biases, activations, normalization or pooling. Layers
+        inside other layers, which a subclass may draw, do not count.
         """
         total = 0
         for layer in self.layers:
@@ -462,24 +395,7 @@ class AlexNet(keras.Model):
         frozen = [layer.name for layer in self.layers if not layer.trainable]
         return {
             **({"frozen_layers": frozen} if frozen and self.trainable else {}),
-            "image_shape": self.image_shape,
-            "num_classes": self.num_classes,
-            "blocks": [serialized(dict(block)) for block in self.blocks],
-            "dense_units": self.dense_units,
-            "dropout": self.dropout,
-            "resize": self.resize,
-            "rescale": self.rescale,
-            "dropout_position": self.dropout_position,
-            "dense_activation": serialized(self.dense_activation),
-            "adaptive_pool": self.adaptive_pool,
-            "classifier_activation": serialized(self.classifier_activation),
-            "dense_kernel_initializer": serialized(self.dense_kernel_initializer),
-            "dense_bias_initializer": serialized(self.dense_bias_initializer),
-            "logits_kernel_initializer": serialized(self.logits_kernel_initializer),
-            "logits_bias_initializer": serialized(self.logits_bias_initializer),
-            "use_convolutional_head": self.use_convolutional_head,
-            "pixel_mean": self.pixel_mean,
-            "pixel_std": self.pixel_std,
+            **{name: serialized(getattr(self, name)) for name in DEFAULTS},
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self._policy),

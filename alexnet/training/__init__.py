@@ -1,1 +1,1 @@
-"""Training: the batches of images."""
+"""Training: batches of images."""

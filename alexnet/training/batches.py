@@ -17,15 +17,15 @@ class TrainingBatches(keras.utils.PyDataset):
         y: (n, ...) array.
         batch_size: Images per batch; the last batch may be smaller.
         augmentation: Largest shift as a share of the side; each image moves by a
-            whole number of pixels, drawn evenly, on each axis. The border that
-            appears repeats the outermost pixels.
+            whole number of pixels on each axis, uniformly drawn. The outermost
+            pixels are repeated where the image has moved away.
         horizontal_flip: Whether half of the images are mirrored.
         seed: The same seed gives the same batches in every epoch.
-        first_epoch: Epoch to begin with: what training that goes on at an epoch
-            gives here, so that it sees the batches that it would have seen.
+        first_epoch: Number of the first epoch. Training that resumes passes its
+            epoch here, so that it sees the batches that it would have seen.
 
     Raises:
-        ValueError: There are more or fewer labels than images.
+        ValueError: The numbers of images and labels differ.
     """
 
     def __init__(

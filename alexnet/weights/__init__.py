@@ -6,8 +6,7 @@
     Keras 3       .weights.h5, .keras
 
 Nothing in a file is executed, and a model gets all of a file's weights or none.
-Of the extensions only `.caffemodel` matters: that format alone cannot be told
-by its first bytes.
+Readers need no Keras; it is imported when a model is given weights.
 """
 
 from __future__ import annotations
@@ -18,32 +17,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alexnet import checks
-from alexnet.weights import fit, layout, published
+from alexnet.weights import readers
 from alexnet.weights.errors import WeightsError
-from alexnet.weights.files import read_file
-from alexnet.weights.formats import hdf5
-from alexnet.weights.formats.archives import Archive
-from alexnet.weights.readers import caffe, hdf5_files, torchvision, toronto
 from alexnet.weights.readers.caffe import read_mean
 
-__all__ = ["Loaded", "WeightsError", "load_weights", "read_mean"]
-
-# The largest AlexNet with Adam's state in float64 has 1.5 GB.
-LARGEST_FILE = 2 << 30
-_KERAS_MEMBER = "model.weights.h5"
-_ZIP_START = b"PK"
-_STARTS = (hdf5.START, _ZIP_START, torchvision.LEGACY_START, toronto.START)
+__all__ = ["Loaded", "WeightsError", "load_preset_weights", "load_weights", "read_mean"]
 
 
 class Loaded(NamedTuple):
-    """What `load_weights` did.
+    """The result of `load_weights`.
 
     Attributes:
         kind: The file's format.
         channel_order: Of the images that the net was trained on, "rgb" or "bgr";
             the model takes RGB either way. None if that makes no difference.
-        fresh: Layers that were left as they are: the classifier, if the file's
-            has another number of classes.
+        fresh: Layers that kept their weights: the classifier, if the file's has
+            another number of classes.
     """
 
     kind: str
@@ -61,8 +50,8 @@ def load_weights(
 ) -> Loaded:
     """Give a model the weights of a file.
 
-    The layers' weights fit if they are of the same shapes in the same order. If
-    only the number of classes differs, the classifier is left as it is, with a
+    The layers' weights fit if they have the same shapes in the same order. If
+    only the number of classes differs, the classifier keeps its weights, with a
     warning. The model always takes RGB images: kernels of nets that were trained
     on BGR are turned around. Pixel values and means remain those of the file's
     net.
@@ -80,10 +69,12 @@ def load_weights(
 
     Raises:
         WeightsError: The file is missing, damaged, of another format or hash,
-            does not fit, or holds numbers that are not finite. The model is then
-            as it was.
+            does not fit, or holds numbers that are not finite. The model is
+            unchanged.
         TypeError, ValueError: An argument is outside its range.
     """
+    from alexnet.weights import fit
+
     if not hasattr(type(model), "presets"):
         raise TypeError(
             f"model must be an AlexNet; received a {type(model).__name__}. Keras' own "
@@ -95,24 +86,13 @@ def load_weights(
     if sha256 is not None and not isinstance(sha256, str):
         raise TypeError(f"sha256 must be a text; received sha256={sha256!r}.")
     try:
-        source = _read(Path(path), sha256)
-        order = None
-        if isinstance(source, layout.Source):
-            order = channel_order or source.channel_order
-            kind = source.kind
-            arrays = layout.to_keras(source, model, channel_order)
-        else:
-            order, kind, arrays = channel_order, "Keras", source
-            if channel_order == "bgr":
-                first = next(layer.name for layer in model.layers if layer.weights)
-                layout.turn_around(arrays.get(first, []))
-        fresh = fit.assign(model, arrays, sum_channels=sum_channels)
+        source = readers.read(Path(path), sha256)
+        fresh = fit.assign(model, source, channel_order, sum_channels)
     except WeightsError as error:
         raise WeightsError(
             f"Cannot load {path}: {error}. The model is unchanged."
         ) from error
-    for name in fresh:
-        classes = arrays[name][0].shape[-1]
+    for name, classes in fresh.items():
         warnings.warn(
             f"The classifier of {path} has {classes} classes, the model "
             f"{model.num_classes}: layer {name!r} starts afresh, all others have the "
@@ -120,7 +100,7 @@ def load_weights(
             UserWarning,
             stacklevel=2,
         )
-    return Loaded(kind, order, tuple(fresh))
+    return Loaded(source.kind, channel_order or source.channel_order, tuple(fresh))
 
 
 def load_preset_weights(
@@ -132,13 +112,15 @@ def load_preset_weights(
         model: `type(model).from_preset(preset)`, perhaps with other arguments.
         preset: Its name.
         weights: A path, or a name of the preset's entry "weights", such as
-            "imagenet".
+            "imagenet"; that file is downloaded once.
         **options: As of `load_weights`.
 
     Raises:
         WeightsError: As `load_weights`; or the file cannot be downloaded.
         ValueError: There is a `sha256` or `channel_order` for published weights.
     """
+    from alexnet.data.downloads import DownloadError, fetch
+
     if not isinstance(weights, str | os.PathLike):
         raise TypeError(
             'weights must be a path or a name such as "imagenet"; received '
@@ -154,61 +136,14 @@ def load_preset_weights(
         )
     if str(weights) not in known:
         return load_weights(model, weights, **options)
-
     for option in ("sha256", "channel_order"):
-        if options.pop(option, None) is not None:
+        if options.get(option) is not None:
             raise ValueError(
                 f"{option} is for files of your own; received weights={weights!r}, of "
                 f"which it is known. Leave {option} out."
             )
-
-    def convert(path: Path) -> Any:
-        # As published, so that what is kept serves whatever else was asked for.
-        original = type(model).from_preset(preset)
-        load_weights(original, path)
-        return original
-
-    kept = published.Kept(known[str(weights)], f"{type(model).__name__}-{preset}")
-    if kept.is_sound():
-        try:
-            return load_weights(model, kept.path, sha256=kept.sha256, **options)
-        except WeightsError:
-            # It is the model's fault, or another class of this name left it.
-            if _fits(kept, type(model).from_preset(preset)):
-                raise
-    kept.make(convert)
-    return load_weights(model, kept.path, sha256=kept.sha256, **options)
-
-
-def _fits(kept: published.Kept, original: Any) -> bool:
     try:
-        load_weights(original, kept.path, sha256=kept.sha256)
-    except WeightsError:
-        return False
-    return True
-
-
-def _read(path: Path, sha256: str | None) -> layout.Source | layout.Arrays:
-    is_caffemodel = path.suffix.lower() == ".caffemodel"
-
-    def check_start(start: bytes) -> None:
-        if not is_caffemodel and not start.startswith(_STARTS):
-            raise WeightsError(
-                "it is cut off, damaged or of another format; known are PyTorch's "
-                ".pth, Caffe's .caffemodel (by its extension) and .caffemodel.h5, "
-                "Toronto's .npy, and Keras' .weights.h5 and .keras"
-            )
-
-    data = read_file(path, LARGEST_FILE, sha256, check_start)
-    if data.startswith(hdf5.START):
-        return hdf5_files.read(data)
-    if data.startswith(_ZIP_START):
-        archive = Archive(data)
-        if _KERAS_MEMBER in archive.names:
-            return hdf5_files.read(archive.read(_KERAS_MEMBER))
-        return torchvision.read_zip(archive)
-    if data.startswith(torchvision.LEGACY_START):
-        return torchvision.read_legacy(data)
-    if data.startswith(toronto.START):
-        return toronto.read_npy(data)
-    return caffe.read_caffemodel(data)
+        path = fetch(known[str(weights)], "alexnet")
+    except DownloadError as error:
+        raise WeightsError(str(error)) from error
+    return load_weights(model, path, **options)

@@ -1,4 +1,4 @@
-"""The one error of this package, and how values from files appear in it."""
+"""The error of all readers, and the form of a file's values in its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files read whole, if they are what they should be."""
+"""Read a whole file, after checks of its kind, size, first bytes and hash."""
 
 from __future__ import annotations
 

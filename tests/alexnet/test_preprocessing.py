@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,19 +15,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet import AlexNet
+from alexnet import AlexNet, preprocessing
+from alexnet.data import load_images
 from alexnet.preprocessing import (
     center_crop,
     decode_predictions,
+    pixel_arguments,
     preprocess_input,
     resize_and_crop,
     ten_views,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PREPARED = [
     name for name, row in AlexNet.presets.items() if row["preprocessing"] is not None
 ]
+# One preset of each kind of preprocessing.
+DISTINCT = {str(pixel_arguments(name)): name for name in PREPARED}.values()
 # What becomes of the RGB pixel (200, 100, 50), worked out by hand from the sources:
 # torchvision's transforms, the mean of 2012, and Caffe's mean, which is BGR there.
 PIXEL = (200, 100, 50)
@@ -99,10 +99,13 @@ def test_a_mean_of_another_shape_is_refused(shape):
 
 
 def test_images_in_unit_range_are_suspect():
-    """Floats in [0, 1] are answered with a warning, a black image is not."""
-    with pytest.warns(UserWarning, match=r"at most 0\.5\. Multiply images in \[0, 1\]"):
-        preprocess_input(np.full((1, 2, 2, 3), 0.5), "torchvision")
-    preprocess_input(np.zeros((1, 2, 2, 3)), "torchvision")
+    """Floats in [0, 1], 1 included, are warned of; a black image is not."""
+    for value in ("0.5", "1"):
+        match = rf"at most {re.escape(value)}\. Multiply images in \[0, 1\]"
+        with pytest.warns(UserWarning, match=match):
+            preprocess_input(np.full((1, 2, 2, 3), float(value)), "torchvision")
+    for value in (0.0, 1.01):
+        preprocess_input(np.full((1, 2, 2, 3), value), "torchvision")
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 1), (4, 3), (3, 4, 4)])
@@ -118,7 +121,8 @@ def test_what_is_no_array_is_refused():
     """Names of files, one image for many, and unknown shapes are told apart."""
     with pytest.raises(TypeError, match=r"received 'cat.jpg'. Open files with PIL"):
         preprocess_input("cat.jpg", "caffe")
-    for one in (photos(40, 40, 3), Image.fromarray(photos(40, 40, 3))):
+    one_image = photos(40, 40, 3)
+    for one in (one_image, Image.fromarray(one_image), "cat.jpg"):
         with pytest.raises(TypeError, match=r"received one. Pass \[image\]"):
             resize_and_crop(one, "caffe")
 
@@ -142,7 +146,7 @@ def test_presets_without_preprocessing_are_refused():
         AlexNet.from_preset("slim", include_preprocessing=True)
 
 
-@pytest.mark.parametrize("preset", PREPARED)
+@pytest.mark.parametrize("preset", DISTINCT)
 def test_a_model_carries_its_preprocessing(preset, tmp_path):
     """A saved model that includes its preprocessing takes bytes as they are."""
     shape = AlexNet.presets[preset]["arguments"]["image_shape"]
@@ -240,8 +244,74 @@ def test_photos_of_other_modes_become_rgb():
     assert (resize_and_crop([deep], "cifar10_quick") == 77).all()
     clear = Image.new("RGBA", (32, 32), (9, 9, 9, 0))
     assert (resize_and_crop([clear], "cifar10_quick") == 255).all()
+    assert resize_and_crop([Image.new("La", (32, 32), 0)], "cifar10_quick").all()
+    ink = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    palette = Image.new("RGB", (32, 32), (9, 8, 7)).quantize(4)
+    for image, color in ((ink, (255, 0, 0)), (palette, (9, 8, 7))):
+        assert (resize_and_crop([image], "cifar10_quick") == color).all()
     with pytest.raises(ValueError, match=r"Image 1 cannot be used: its pixels are fl"):
         resize_and_crop([gray, Image.new("F", (32, 32))], "cifar10_quick")
+
+
+def write_photo(path, orientation, **options):
+    """Save a photo whose top is white, turned as a camera would, with its EXIF tag."""
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    pixels = np.zeros((32, 32, 3), "uint8")
+    pixels[:16] = 255
+    pixels[:, :4] = 128  # So that no turn leaves it as it is.
+    photo = Image.fromarray(pixels)
+    if orientation in turns:
+        photo = photo.transpose(turns[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.parent.mkdir(exist_ok=True, parents=True)
+    photo.save(path, exif=exif, **options)
+    return pixels
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_photos_are_upright_in_training_and_prediction(tmp_path, suffix, orientation):
+    """EXIF's orientation turns a photo in `load_images` and `resize_and_crop` alike."""
+    options = {"lossless": True} if suffix == "webp" else {}
+    paths = [tmp_path / "data" / name / f"0.{suffix}" for name in "ab"]
+    for path in [*paths, *(path.with_stem("1") for path in paths)]:
+        pixels = write_photo(path, orientation, **options)
+    trained_on = load_images(tmp_path / "data").x_train[0]
+    with Image.open(paths[0]) as opened:
+        served = resize_and_crop([opened, paths[0], str(paths[0])], "cifar10_quick")
+    for image in served:
+        assert np.array_equal(image, trained_on)
+    tolerance = 60 if suffix == "jpg" else 0
+    assert np.abs(trained_on.astype(int) - pixels).max() <= tolerance
+
+
+def test_a_damaged_orientation_is_ignored(tmp_path):
+    """An image with a damaged EXIF block, or an unknown orientation, stays as it is."""
+    path = tmp_path / "0.png"
+    for exif in (b"", b"Exif\0\0", b"Exif\0\0II*\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x09"):
+        pixels = photos(32, 32, 3)
+        Image.fromarray(pixels).save(path, exif=exif or b"\xff" * 20)
+        assert np.array_equal(resize_and_crop([path], "cifar10_quick")[0], pixels)
+
+
+@pytest.mark.parametrize("shape", [(50, 41, 3), (32, 90, 3), (20, 20, 3)])
+def test_cifar_networks_see_what_they_were_trained_on(tmp_path, shape):
+    """`load_images` of that size and `resize_and_crop` give the same pixels."""
+    for name in ("a/0", "a/1", "b/0", "b/1"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(photos(*shape)).save(path)
+    trained_on = load_images(tmp_path, image_size=32).x_train[0]
+    assert np.array_equal(resize_and_crop([path], "cifar10_quick")[0], trained_on)
 
 
 def test_presets_of_a_subclass():
@@ -257,15 +327,15 @@ def test_presets_of_a_subclass():
 @pytest.mark.parametrize(
     ("images", "match"),
     [
-        ([np.zeros((8, 8, 3))], "received float64 of shape (8, 8, 3) as image 0"),
-        ([np.zeros((8, 8), "uint8")], "received uint8 of shape (8, 8) as image 0"),
-        (["photo.jpg"], "received <U9 of shape () as image 0"),
+        ([np.zeros((8, 8, 3))], "received float64 of shape (8, 8, 3). Convert it"),
+        ([np.zeros((8, 8), "uint8")], "received uint8 of shape (8, 8)."),
+        (["no/photo.jpg"], "Image 0 cannot be used: Every image must be a file that"),
         ([], "at least one image; received none"),
-        ([np.zeros((0, 8, 3), "uint8")], "shape (0, 8, 3) as image 0"),
+        ([photos(9, 9, 3), np.zeros((0, 8, 3), "uint8")], "Image 1 cannot be used"),
     ],
 )
 def test_what_is_no_photo_is_refused(images, match):
-    """Images must be bytes of three channels or PIL images."""
+    """Images must be paths of images, bytes of three channels or PIL images."""
     with pytest.raises(ValueError, match=re.escape(match)):
         resize_and_crop(images, "caffe")
 
@@ -306,68 +376,48 @@ def test_decodes_with_names_of_ones_own():
 def test_decoding_needs_the_right_number_of_classes():
     """Another number of classes than names is refused."""
     with pytest.raises(
-        ValueError, match=r"\(batch, 1000\); received \(2, 10\)\. Pass cl"
+        ValueError, match=r"\(batch, 1000\); received \(2, 10\)\. Pass class"
     ):
         decode_predictions(np.zeros((2, 10)))
     with pytest.raises(
-        ValueError, match=r"\(batch, 2\); received \(1, 3\)\. class_names"
+        ValueError, match=r"\(batch, 2\); received \(1, 3\)\. Pass class_names"
     ):
         decode_predictions(np.zeros((1, 3)), class_names=("cat", "dog"))
     with pytest.raises(ValueError, match="top must be at least 1"):
         decode_predictions(np.zeros((1, 2)), 0, class_names=("cat", "dog"))
 
 
-# A process that finds Keras' list of classes in a directory of its own. The list is
-# made here, so its address and hash are too.
-DECODE = """
-import hashlib, json, pathlib, sys
-import numpy as np
-from alexnet import preprocessing
-
-folder = pathlib.Path(sys.argv[1])
-if (folder / "classes.json").exists():
-    preprocessing.CLASS_INDEX.update(
-        url=(folder / "classes.json").as_uri(),
-        sha256=hashlib.sha256((folder / "classes.json").read_bytes()).hexdigest(),
-    )
-else:
-    preprocessing.CLASS_INDEX["url"] = "http://127.0.0.1:9/classes.json"
-try:
-    print(json.dumps(preprocessing.decode_predictions(np.eye(1000)[[3, 999]], top=1)))
-except OSError as error:
-    print(f"{type(error).__name__}: {error}")
-"""
+@pytest.fixture
+def class_index(tmp_path, monkeypatch):
+    """Keras' list of classes, made here and published in a folder of the test."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps({n: [f"n{n:08}", f"name_{n}"] for n in range(1000)}))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(preprocessing.CLASS_INDEX, "url", path.as_uri())
+    monkeypatch.setitem(preprocessing.CLASS_INDEX, "sha256", digest)
+    preprocessing._imagenet.cache_clear()
+    yield path
+    preprocessing._imagenet.cache_clear()
 
 
-def decode(folder):
-    done = subprocess.run(
-        [sys.executable, "-c", DECODE, str(folder)],
-        env={
-            **os.environ,
-            "KERAS_HOME": str(folder / "keras"),
-            "PYTHONPATH": str(REPOSITORY),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout.splitlines()[-1]
+def test_decodes_imagenet(class_index):
+    """Without names, those of Keras' list are taken; it is downloaded once."""
+    for _ in range(2):
+        assert decode_predictions(np.eye(1000)[[3, 999]], top=1) == [
+            [("n00000003", "name_3", 1.0)],
+            [("n00000999", "name_999", 1.0)],
+        ]
+        assert (class_index.parent / "keras/models/classes.json").exists()
+        class_index.unlink(missing_ok=True)
+        preprocessing._imagenet.cache_clear()
 
 
-def test_decodes_imagenet(tmp_path):
-    """Without names, those of Keras' list are taken, in the form of Keras."""
-    classes = {str(n): [f"n{n:08}", f"name_{n}"] for n in range(1000)}
-    (tmp_path / "classes.json").write_text(json.dumps(classes))
-    assert json.loads(decode(tmp_path)) == [
-        [["n00000003", "name_3", 1.0]],
-        [["n00000999", "name_999", 1.0]],
-    ]
-    assert (tmp_path / "keras/models/classes.json").exists()
-
-
-def test_names_of_imagenet_without_network(tmp_path):
+def test_names_of_imagenet_without_network(class_index, monkeypatch):
     """Without network, the message says where the list belongs."""
-    message = decode(tmp_path)
-    assert message.startswith("DownloadError: Cannot download http://127.0.0.1:9/cl")
-    assert f"put it at {tmp_path / 'keras/models/classes.json'}." in message
+    url = "http://127.0.0.1:9/classes.json"
+    monkeypatch.setitem(preprocessing.CLASS_INDEX, "url", url)
+    with pytest.raises(OSError, match=f"Cannot download {url}") as caught:
+        decode_predictions(np.eye(1000)[:1])
+    path = class_index.parent / "keras/models/classes.json"
+    assert str(caught.value).endswith(f"put it at {path}.")

@@ -15,7 +15,7 @@ ACTIVATIONS = {
 
 
 def in_window(c, d, channels, depth_radius, groups=1):
-    """Tell whether channel `d` counts for channel `c`."""
+    """Return whether channel `d` is in the window of channel `c`."""
     width = channels // groups
     return abs(c - d) <= depth_radius and c // width == d // width
 
@@ -90,7 +90,7 @@ def spatial_lrn_gradient(x, upstream, pool_size=5, bias=1.0, alpha=4e-5, beta=0.
 
 
 def pad_amounts(length, size, stride, padding, axis):
-    """Pixels that `padding` adds before and behind one axis."""
+    """Pixels that `padding` adds before and after one axis."""
     if padding == "valid":
         return 0, 0
     if padding == "same":

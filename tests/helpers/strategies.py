@@ -8,10 +8,8 @@ from typing import Any
 import keras_tuner
 from hypothesis import strategies as st
 
-from alexnet.checks import check_padding, check_pair
-from alexnet.layers.windows import Window, smallest_input
-
-STAGES = ("conv", "activation", "norm", "pool")
+from alexnet.layers.block import STAGES, Block
+from alexnet.layers.windows import smallest_input
 
 
 def pairs(least, most):
@@ -51,7 +49,7 @@ def spatial_arguments(draw):
 
 
 def norms(groups):
-    """A block's `norm`: none, one, or some behind one another."""
+    """A block's `norm`: none, one, or several in sequence."""
     one = lrn_arguments(groups) | spatial_arguments()
     return st.none() | one | st.lists(one, max_size=3).map(tuple)
 
@@ -80,25 +78,6 @@ def block_arguments(draw, most_groups=3):
     }
 
 
-def windows(block):
-    """List the windows of a block, given by its arguments, in order."""
-    by_stage = {
-        "conv": Window(
-            check_pair("kernel_size", block["kernel_size"]),
-            check_pair("strides", block["strides"]),
-            check_padding("padding", block["padding"]),
-        ),
-        "pool": Window(
-            check_pair("pool_size", block["pool_size"]),
-            check_pair("pool_strides", block["pool_strides"]),
-            block["pool_padding"],
-        ),
-    }
-    if block["pool"] is None:
-        del by_stage["pool"]
-    return [by_stage[stage] for stage in block["order"] if stage in by_stage]
-
-
 @st.composite
 def model_arguments(draw):
     """Arguments of a small `AlexNet`; images are as large as its blocks need."""
@@ -107,7 +86,7 @@ def model_arguments(draw):
     for letter, block in zip("ab", blocks[1:], strict=False):
         block["suffix"] = draw(st.sampled_from(["", letter]))
     height, width = smallest_input(
-        [window for block in blocks for window in windows(block)]
+        [window for block in blocks for window in Block(**block).windows.values()]
     )
     size = (height + draw(st.integers(0, 5)), width + draw(st.integers(0, 5)))
     resize = draw(st.none() | st.just(size))

@@ -291,14 +291,22 @@ def caffe_v1(layers, names=CAFFE_NAMES, norms=LRNS):
     return net
 
 
-def caffe_h5(layers, names=CAFFE_NAMES):
+def hdf5(write):
+    """Return the bytes of an HDF5 file that `write` fills."""
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
+        write(file)
+    return stream.getvalue()
+
+
+def caffe_h5(layers, names=CAFFE_NAMES):
+    def write(file):
         for name, pair in zip(names, layers, strict=True):
             for number, array in enumerate(pair):
                 file.create_dataset(f"data/{name}/{number}", data=array)
         file.create_group("data/relu1")
-    return stream.getvalue()
+
+    return hdf5(write)
 
 
 # Toronto.

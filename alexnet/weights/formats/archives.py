@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
-import zlib
 
 from alexnet.weights.errors import WeightsError, shown
 
 # torch and Keras store entries as they are; repacked files may be compressed.
-# Weights hardly shrink: a file that grows more than this, all in all, is a bomb. It
-# also is one if its entries lie over one another.
+# Weights hardly shrink: a file that grows more than this in all is a bomb, and so is
+# one whose entries overlap.
 MOST_EXPANSION = 4
 _SLACK = 1 << 20
 MOST_ENTRIES = 10_000
@@ -29,7 +27,7 @@ class Archive:
             raise WeightsError(f"its archive has more than {MOST_ENTRIES} entries")
         try:
             self._file = zipfile.ZipFile(io.BytesIO(data))
-        except _DAMAGE as error:
+        except Exception as error:  # zipfile raises a dozen kinds.
             raise WeightsError(
                 f"its zip directory is missing or damaged ({error}); "
                 "the file may be cut off"
@@ -64,7 +62,7 @@ class Archive:
             with self._file.open(entry) as stream:
                 # One byte more, so that the end is reached and the CRC compared.
                 data = stream.read(entry.file_size + 1)
-        except _DAMAGE as error:
+        except Exception as error:  # zipfile raises a dozen kinds.
             message = f"its entry {shown(name)} is damaged ({error})"
             raise WeightsError(message) from error
         if len(data) != entry.file_size:
@@ -73,19 +71,3 @@ class Archive:
                 f"has {len(data)}"
             )
         return data
-
-
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    OverflowError,
-    MemoryError,
-    NotImplementedError,  # An unknown method of compression.
-    RuntimeError,  # An encrypted entry.
-)

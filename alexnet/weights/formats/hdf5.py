@@ -28,14 +28,7 @@ LONGEST_TEXT = 1000
 
 _DATASPACE, _DATATYPE, _EXTERNAL, _LAYOUT = 0x01, 0x03, 0x07, 0x08
 _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 0x0B, 0x0C, 0x10, 0x11
-_LINKS = (0x02, 0x06)  # Of groups of the newer variant.
 _INTEGER, _FLOAT, _STRING, _OPAQUE, _VARIABLE = 0, 1, 3, 5, 9
-# Size: position and size of the exponent, size of the mantissa, bias.
-_FLOATS = {
-    "f2": (2, 10, 5, 10, 15),
-    "f4": (4, 23, 8, 23, 127),
-    "f8": (8, 52, 11, 52, 1023),
-}
 
 
 class Hdf5:
@@ -55,19 +48,18 @@ class Hdf5:
         self._read: list[tuple[int, int]] = []  # Start and end, sorted.
         start = self._at(0, 96)
         version, sizes = start[8], bytes(start[13:15])
-        if version not in (0, 1) or sizes != b"\x08\x08":
+        if version != 0 or sizes != b"\x08\x08":
             raise WeightsError(
                 f"its HDF5 variant (superblock {version}) is not the one that h5py "
                 'writes by default; save it with libver="earliest"'
             )
-        shift = 4 if version == 1 else 0
-        base, _, end = struct.unpack_from("<QQQ", start, 24 + shift)
+        base, _, end = struct.unpack_from("<QQQ", start, 24)
         if base != 0 or end != len(data):
             raise WeightsError(
                 f"its HDF5 header announces {end} bytes, but the file has "
                 f"{len(data)}; it may be cut off"
             )
-        (self.root,) = struct.unpack_from("<Q", self._at(64 + shift, 8))
+        (self.root,) = struct.unpack_from("<Q", start, 64)
 
     def members(self, address: int) -> dict[str, int]:
         """Return the addresses of a group's members by their names."""
@@ -92,11 +84,6 @@ class Hdf5:
                 raise WeightsError("its HDF5 groups have members without a name")
             found[text] = member
         return found
-
-    def is_group(self, address: int) -> bool:
-        """Tell a group from an array."""
-        kinds = {kind for kind, _ in self._messages(address)}
-        return _SYMBOLS in kinds or bool(kinds.intersection(_LINKS))
 
     def text_attribute(self, address: int, name: str) -> str | None:
         """Return the text of an object's attribute; None if it has none."""
@@ -226,10 +213,12 @@ class Hdf5:
             return np.dtype(f"{order}{'i' if bits & 8 else 'u'}{size}")
         if kind & 15 == _FLOAT:
             form = self._unpack("<HHBBBBI", message[8:])
-            for name, (width, place, exponent, mantissa, bias) in _FLOATS.items():
-                wanted = (width, 0, 8 * width, place, exponent, 0, mantissa, bias)
-                if (size, *form) == wanted:
-                    return np.dtype(order + name)
+            for info in map(np.finfo, ("f2", "f4", "f8")):
+                # Bits: first, all; exponent: first, all; mantissa: first, all; bias.
+                bits, bias = (0, info.bits), 2 ** (info.nexp - 1) - 1
+                wanted = (*bits, info.nmant, info.nexp, 0, info.nmant, bias)
+                if (8 * size, form) == (info.bits, wanted):
+                    return np.dtype(f"{order}f{size}")
         raise WeightsError("its HDF5 arrays hold no numbers of a known kind")
 
     def _attribute(self, message: memoryview) -> tuple[str, memoryview, memoryview]:

@@ -5,12 +5,13 @@ code, but a hostile file still crashes or stalls it: a key of a dict that is a
 tuple of tuples, nested a million deep or doubled sixty times, and a memo index
 of 2**31. Here `pickletools`, the standard library's own disassembler, splits the
 file into operations; of these the few dozen that weight files need are carried
-out on lists and dicts, and a global stands for a Python function only if the
-format's reader lists it.
+out on lists and dicts, and a global means a Python function only if the format's
+reader lists it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickletools
 import warnings
@@ -21,15 +22,16 @@ from alexnet.weights.errors import WeightsError, shown
 
 # AlexNet's files have some 400; one with an optimizer's state, thousands.
 MOST_OPERATIONS = 200_000
-# What functions may be given in all, in bytes per byte of the file. What the file
-# keeps and gives again and again would multiply. An item counts as so many bytes.
+# The most that functions may be given in all, in bytes per byte of the file; an
+# item counts as _ITEM bytes. A file could otherwise give the same again and again.
 MOST_GIVEN = 4
 _ITEM = 16
 _SLACK = 1 << 20
 # torch begins its files with a number of 80 bits.
 LARGEST_INT = 1 << 127
 
-Functions = Mapping[str, Callable[..., Any]]
+# None for what may be referred to, but not called.
+Functions = Mapping[str, Callable[..., Any] | None]
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = frozenset(
@@ -40,19 +42,28 @@ _LITERALS = frozenset(
         *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     ]
 )
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+# How many items an operation takes off the stack; the others take all since a mark.
+_COUNTS = {
+    **dict.fromkeys(("EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"), 0),
+    "TUPLE1": 1,
+    "TUPLE2": 2,
+    "TUPLE3": 3,
+    "APPEND": 1,
+    "SETITEM": 2,
+}
+_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
 
 class ForeignPickleError(WeightsError):
     """The pickle may be sound, but holds more than tensors and plain containers."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Global:
-    """A name that the file refers to, with what stands in for it."""
+    """A name that the file refers to, with the function that stands in for it."""
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name = name
-        self.function = function
+    name: str
+    function: Any
 
 
 class Stateful:
@@ -67,12 +78,13 @@ def read_pickle(
     functions: Functions,
     persistent: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Read one pickle from where `stream` stands, and leave it behind its end.
+    """Read one pickle from the position of `stream`, which is then after its end.
 
     Args:
         stream: The file.
-        functions: By "module name", what the file's globals stand for. They are
-            called with what the file gives, which they have to check.
+        functions: By "module name", what stands in for the file's globals other
+            than OrderedDict. They are called with what the file gives, which they
+            have to check.
         persistent: Called for the file's references to data outside the pickle.
 
     Returns:
@@ -85,6 +97,7 @@ def read_pickle(
         ForeignPickleError: It holds anything else.
     """
     size = stream.getbuffer().nbytes
+    functions = {"collections OrderedDict": _ordered_dict, **functions}
     machine = _Machine(functions, persistent, MOST_GIVEN * size + _SLACK)
     try:
         with warnings.catch_warnings():
@@ -100,14 +113,7 @@ def read_pickle(
         return machine.result()
     except WeightsError:
         raise
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        OverflowError,
-        AttributeError,
-        MemoryError,
-    ) as error:
+    except (*_DAMAGE, MemoryError) as error:
         raise WeightsError(f"its pickle is cut off or damaged ({error})") from error
 
 
@@ -134,62 +140,58 @@ class _Machine:
         return value
 
     def step(self, name: str, argument: Any) -> None:
-        stack = self._stack
-        if name in ("PROTO", "FRAME", "STOP"):
-            return
-        if name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
-        elif name in _LITERALS:
-            if isinstance(argument, int) and abs(argument) > LARGEST_INT:
-                raise ValueError("a number is too large")
-            stack.append(argument)
-        elif name == "MARK":
-            self._below.append(stack)
-            self._stack = []
-        elif name in _TUPLES:
-            count = _TUPLES[name]
-            stack.append(tuple(self._pop() for _ in range(count))[::-1])
-        elif name in _CONTAINERS:
-            items = self._items()
-            self._stack.append(_CONTAINERS[name](items))
-        elif name in ("EMPTY_LIST", "EMPTY_DICT"):
-            stack.append([] if name == "EMPTY_LIST" else {})
-        elif name in ("APPEND", "APPENDS"):
-            items = [self._pop()] if name == "APPEND" else self._items()
-            _expect(self._stack[-1], list).extend(items)
-        elif name in ("SETITEM", "SETITEMS"):
-            items = (
-                [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._items()
-            )
-            _expect(self._stack[-1], dict).update(_dict(items))
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = stack[-1]
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(self._memo[argument])
-        elif name == "GLOBAL":
-            stack.append(self._find(argument))
-        elif name == "STACK_GLOBAL":
-            attribute, module = _expect(self._pop(), str), _expect(self._pop(), str)
-            stack.append(self._find(f"{module} {attribute}"))
-        elif name == "REDUCE":
-            arguments, function = _expect(self._pop(), tuple), self._pop()
-            self._charge(arguments)
-            stack.append(_expect(function, Global).function(*arguments))
-        elif name == "BUILD":
-            state = self._pop()
-            # An OrderedDict's attributes, torch's versions, are left aside.
-            if not isinstance(stack[-1], dict):
-                self._charge(state)
-                _expect(stack[-1], Stateful).set_state(state)
-        elif name == "BINPERSID" and self._persistent is not None:
-            stack.append(self._persistent(self._pop()))
-        else:
-            raise ForeignPickleError(
-                f"its pickle does more than hold tensors and plain containers "
-                f"({name}); it was not executed"
-            )
+        match name:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                self._push(_CONSTANTS[name])
+            case _ if name in _LITERALS:
+                if isinstance(argument, int) and abs(argument) > LARGEST_INT:
+                    raise ValueError("a number is too large")
+                self._push(argument)
+            case "MARK":
+                self._below.append(self._stack)
+                self._stack = []
+            case "EMPTY_TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" | "TUPLE":
+                self._push(tuple(self._items(name)))
+            case "EMPTY_LIST" | "LIST":
+                self._push(self._items(name))
+            case "EMPTY_DICT" | "DICT":
+                self._push(_dict(self._items(name)))
+            case "APPEND" | "APPENDS":
+                items = self._items(name)
+                _expect(self._stack[-1], list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = self._items(name)
+                _expect(self._stack[-1], dict).update(_dict(items))
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self._stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                self._push(self._memo[argument])
+            case "GLOBAL":
+                self._push(self._find(argument))
+            case "STACK_GLOBAL":
+                attribute, module = (_expect(self._pop(), str) for _ in range(2))
+                self._push(self._find(f"{module} {attribute}"))
+            case "REDUCE":
+                arguments = _expect(self._pop(), tuple)
+                self._charge(arguments)
+                self._push(_expect(self._pop(), Global).function(*arguments))
+            case "BUILD":
+                state = self._pop()
+                # An OrderedDict's attributes, torch's versions, are ignored.
+                if not isinstance(self._stack[-1], dict):
+                    self._charge(state)
+                    _expect(self._stack[-1], Stateful).set_state(state)
+            case "BINPERSID" if self._persistent is not None:
+                self._push(self._persistent(self._pop()))
+            case _:
+                raise ForeignPickleError(
+                    "its pickle does more than hold tensors and plain containers "
+                    f"({name}); it was not executed"
+                )
 
     def _charge(self, given: Any) -> None:
         """Count what a function is given: texts, and items down to the second level."""
@@ -208,7 +210,13 @@ class _Machine:
     def _pop(self) -> Any:
         return self._stack.pop()
 
-    def _items(self) -> list[Any]:
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _items(self, name: str) -> list[Any]:
+        """Take an operation's items off the stack."""
+        if name in _COUNTS:
+            return [self._pop() for _ in range(_COUNTS[name])][::-1]
         items, self._stack = self._stack, self._below.pop()
         return items
 
@@ -221,8 +229,7 @@ class _Machine:
         return Global(name, self._functions[name])
 
 
-def make_dict(items: Any = ()) -> dict[Any, Any]:
-    """Stand in for `collections.OrderedDict`."""
+def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
     pairs = [_expect(item, (list, tuple)) for item in _expect(items, (list, tuple))]
     return _dict([value for key, item in pairs for value in (key, item)])
 
@@ -230,7 +237,7 @@ def make_dict(items: Any = ()) -> dict[Any, Any]:
 def _dict(items: list[Any]) -> dict[Any, Any]:
     keys = items[::2]
     for key in keys:
-        # Of these alone is the hash quickly computed, and never recursive.
+        # Only these have a hash that is quick and never recursive.
         _expect(key, (str, int))
     return dict(zip(keys, items[1::2], strict=True))
 
@@ -242,10 +249,3 @@ def _expect(value: Any, kind: Any) -> Any:
             f"({shown(value)} is out of place)"
         )
     return value
-
-
-_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
-    "TUPLE": tuple,
-    "LIST": list,
-    "DICT": _dict,
-}

@@ -19,19 +19,22 @@ import numpy as np
 
 from alexnet.weights.errors import WeightsError, shown
 from alexnet.weights.formats.archives import Archive
-from alexnet.weights.formats.pickles import ForeignPickleError, make_dict, read_pickle
-from alexnet.weights.layout import LayerWeights, Source
+from alexnet.weights.formats.pickles import ForeignPickleError, Global, read_pickle
+from alexnet.weights.source import Layer, Source
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_START = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little")
 _PROTOCOL = 1001
 
 # By the storage's class; bfloat16 is the upper half of a float32.
-_DTYPES = {
+_FLOATS = {
     "FloatStorage": "f4",
     "DoubleStorage": "f8",
     "HalfStorage": "f2",
     "BFloat16Storage": "u2",
+}
+_DTYPES = {
+    **_FLOATS,
     "LongStorage": "i8",
     "IntStorage": "i4",
     "ShortStorage": "i2",
@@ -39,7 +42,6 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-_FLOATS = ("FloatStorage", "DoubleStorage", "HalfStorage", "BFloat16Storage")
 
 _ADVICE = "save model.state_dict() alone, with torch.save"
 # Under which checkpoints keep it.
@@ -49,14 +51,22 @@ _TORCHVISION_LAYERS = [
     *(f"classifier.{number}" for number in (1, 4, 6)),
 ]
 
-# A storage's bytes, by its key.
-_Contents = Callable[[str], bytes | memoryview]
-
 
 class _Storage(NamedTuple):
     kind: str
     key: str
     length: int
+
+    def numbers(self, raw: bytes | memoryview, endian: str) -> np.ndarray:
+        """Return the storage's content as numbers."""
+        dtype = np.dtype(endian + _DTYPES[self.kind])
+        if len(raw) != self.length * dtype.itemsize:
+            raise WeightsError(
+                f"its storage {shown(self.key)} should have "
+                f"{self.length * dtype.itemsize} bytes, but has {len(raw)}; the file "
+                "may be cut off"
+            )
+        return np.frombuffer(raw, dtype)
 
 
 class _Tensor(NamedTuple):
@@ -66,14 +76,7 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-class _Kind:
-    """What a storage's class stands for."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, *_: Any) -> Any:
-        raise TypeError(f"{self.name} is called")
+_Numbers = Callable[[_Storage], np.ndarray]
 
 
 def read_zip(archive: Archive) -> Source:
@@ -95,8 +98,12 @@ def read_zip(archive: Archive) -> Source:
     state = _read_state(stream, _storage)
     if stream.read(1):
         raise WeightsError("its pickle ends before data.pkl does")
-    contents = functools.cache(lambda key: archive.read(f"{prefix}data/{key}"))
-    return _source(state, contents, endian)
+
+    @functools.cache
+    def numbers(storage: _Storage) -> np.ndarray:
+        return storage.numbers(archive.read(f"{prefix}data/{storage.key}"), endian)
+
+    return _source(state, numbers)
 
 
 def read_legacy(data: bytes) -> Source:
@@ -120,24 +127,21 @@ def read_legacy(data: bytes) -> Source:
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
         raise WeightsError("its list of storages does not match its tensors")
     view, position = memoryview(data), stream.tell()
-    contents = {}
+    numbers = {}
     for key in keys:
         storage = storages[str(key)]
-        size = storage.length * np.dtype(_DTYPES[storage.kind]).itemsize
-        length = int.from_bytes(
-            view[position : position + 8], "little" if little else "big"
-        )
-        if length != storage.length or position + 8 + size > len(data):
+        start = position + 8
+        length = int.from_bytes(view[position:start], "little" if little else "big")
+        position = start + storage.length * np.dtype(_DTYPES[storage.kind]).itemsize
+        if length != storage.length:
             raise WeightsError(
                 f"its storage {shown(key)} should hold {storage.length} numbers; the "
-                f"file announces {length}, and {len(data) - position - 8} bytes "
-                "follow. The file may be cut off"
+                f"file announces {length}"
             )
-        contents[storage.key] = view[position + 8 : position + 8 + size]
-        position += 8 + size
+        numbers[storage] = storage.numbers(view[start:position], endian)
     if position != len(data):
         raise WeightsError(f"{len(data) - position} bytes follow its last storage")
-    return _source(state, contents.__getitem__, endian)
+    return _source(state, numbers.__getitem__)
 
 
 def _read_state(stream: io.BytesIO, storage: Callable[[Any], _Storage]) -> Any:
@@ -147,11 +151,11 @@ def _read_state(stream: io.BytesIO, storage: Callable[[Any], _Storage]) -> Any:
         raise WeightsError(f"{error}; {_ADVICE}") from error
 
 
-def _source(state: Any, contents: _Contents, endian: str) -> Source:
+def _source(state: Any, numbers: _Numbers) -> Source:
     """Pair the weights and biases of a `state_dict`, in its order.
 
     A checkpoint that holds the `state_dict` under one of the usual names works too;
-    its other entries are left aside.
+    its other entries are ignored.
     """
     for name in _STATE_NAMES:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
@@ -174,48 +178,31 @@ def _source(state: Any, contents: _Contents, endian: str) -> Source:
                 f"its tensor {shown(name)} repeats numbers, its own or another's, or "
                 "does not lie within its storage"
             )
-        arrays.setdefault(match[1], {})[match[2]] = _array(
-            name, tensor, contents, endian
-        )
-    layers = []
+        arrays.setdefault(match[1], {})[match[2]] = _array(name, tensor, numbers)
+    layers: list[Layer] = []
     for name, pair in arrays.items():
         if "weight" not in pair:
             raise WeightsError(f"its layer {shown(name)} has a bias, but no weight")
-        layers.append(LayerWeights(name, pair["weight"], pair.get("bias")))
-    # torchvision's own net normalizes nowhere; of others the file does not tell.
-    is_torchvision = [layer.name for layer in layers] == _TORCHVISION_LAYERS
-    lrn = () if is_torchvision else None
-    return Source("PyTorch", layers, "OIHW", channels_first=True, lrn=lrn)
+        layers.append((name, [pair[key] for key in ("weight", "bias") if key in pair]))
+    # torchvision's own net normalizes nowhere; of others the file does not say.
+    lrn = () if list(arrays) == _TORCHVISION_LAYERS else None
+    return Source("PyTorch", layers, channels_first=True, channel_order="rgb", lrn=lrn)
 
 
-def _array(
-    name: str,
-    tensor: _Tensor,
-    contents: _Contents,
-    endian: str,
-) -> np.ndarray:
+def _array(name: str, tensor: _Tensor, numbers: _Numbers) -> np.ndarray:
     storage, offset, shape, strides = tensor
     if storage.kind not in _FLOATS:
         raise WeightsError(f"its tensor {shown(name)} holds no floating-point numbers")
-    last = offset + sum(
-        (size - 1) * stride for size, stride in zip(shape, strides, strict=True)
-    )
+    steps = zip(shape, strides, strict=True)
+    last = offset + sum((size - 1) * stride for size, stride in steps)
     if last >= storage.length or 0 in shape:
         raise WeightsError(
             f"its tensor {shown(name)} of shape {shape} does not lie within its "
             f"storage of {storage.length} numbers"
         )
-    dtype = np.dtype(endian + _DTYPES[storage.kind])
-    raw = contents(storage.key)
-    if len(raw) != storage.length * dtype.itemsize:
-        raise WeightsError(
-            f"its storage {shown(storage.key)} should have "
-            f"{storage.length * dtype.itemsize} bytes, but has {len(raw)}"
-        )
-    numbers = np.frombuffer(raw, dtype)
-    steps = [stride * dtype.itemsize for stride in strides]
+    flat = numbers(storage)
     view = np.lib.stride_tricks.as_strided(
-        numbers[offset:], shape, steps, writeable=False
+        flat[offset:], shape, [n * flat.itemsize for n in strides], writeable=False
     )
     if storage.kind == "BFloat16Storage":
         return (view.astype(np.uint32) << 16).view(np.float32)
@@ -224,15 +211,14 @@ def _array(
 
 def _storage(reference: Any) -> _Storage:
     """Check a reference: ("storage", class, key, device, length)."""
-    if not isinstance(reference, tuple) or len(reference) not in (5, 6):
-        raise WeightsError("its pickle refers to data in an unknown way")
-    tag, kind, key, _, length = reference[:5]
-    name = getattr(getattr(kind, "function", None), "name", None)
-    if tag != "storage" or name not in _DTYPES or not isinstance(key, str | int):
-        raise WeightsError("its pickle refers to data in an unknown way")
-    if len(reference) == 6 and reference[5] is not None:
-        raise WeightsError("its storages are views of others; save it again")
-    return _Storage(name, str(key), _size(length))
+    if isinstance(reference, tuple) and len(reference) in (5, 6):
+        tag, kind, key, _, length, *views = reference
+        name = kind.name.removeprefix("torch ") if isinstance(kind, Global) else None
+        if views not in ([], [None]):
+            raise WeightsError("its storages are views of others; save it again")
+        if tag == "storage" and name in _DTYPES and isinstance(key, str | int):
+            return _Storage(name, str(key), _size(length))
+    raise WeightsError("its pickle refers to data in an unknown way")
 
 
 def _rebuild(
@@ -251,21 +237,15 @@ def _rebuild(
     )
 
 
-def _parameter(tensor: Any, *_: Any) -> Any:
-    """Stand in for `torch._utils._rebuild_parameter`."""
-    return tensor
-
-
 def _size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**48:
         raise ValueError(f"{shown(value)} is no size")
     return value
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections OrderedDict": make_dict,
+_FUNCTIONS: dict[str, Callable[..., Any] | None] = {
     "torch._utils _rebuild_tensor": _rebuild,
     "torch._utils _rebuild_tensor_v2": _rebuild,
-    "torch._utils _rebuild_parameter": _parameter,
-    **{f"torch {name}": _Kind(name) for name in _DTYPES},
+    "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
+    **dict.fromkeys((f"torch {name}" for name in _DTYPES), None),
 }

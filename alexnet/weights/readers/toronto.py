@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from alexnet.weights.errors import WeightsError, shown
-from alexnet.weights.formats.pickles import Stateful, make_dict, read_pickle
-from alexnet.weights.layout import LayerWeights, Normalization, Source
+from alexnet.weights.formats.pickles import Stateful, read_pickle
+from alexnet.weights.source import Normalization, Source
 
 START = b"\x93NUMPY"
 _HEADER = re.compile(
@@ -89,41 +89,31 @@ def read_npy(data: bytes) -> Source:
     layers = _value(content)
     if not isinstance(layers, dict) or not layers:
         raise WeightsError(f"it holds {shown(layers)} instead of a dict of layers")
-    names = sorted(map(str, layers), key=_number)
-    for number, name in enumerate(names, start=1):
-        if name not in (f"conv{number}", f"fc{number}"):
-            raise WeightsError(
-                "its layers should be called conv1, conv2, ..., then fc6, fc7, ...; "
-                f"it has {', '.join(map(shown, names[:12]))}"
-            )
+    numbers = range(1, len(layers) + 1)
+    names = [f"conv{n}" if f"conv{n}" in layers else f"fc{n}" for n in numbers]
+    if set(names) != set(layers):
+        raise WeightsError(
+            "its layers should be called conv1, conv2, ..., then fc6, fc7, ...; "
+            f"it has {', '.join(map(shown, list(layers)[:12]))}"
+        )
     return Source(
         "Toronto's .npy",
-        [_layer(name, layers[name]) for name in names],
-        "HWIO",
+        [(name, _arrays(name, layers[name])) for name in names],
         channels_first=False,
         channel_order="bgr",
         lrn=LRN,
     )
 
 
-def _layer(name: str, entry: Any) -> LayerWeights:
+def _arrays(name: str, entry: Any) -> list[np.ndarray]:
     arrays = [_value(item) for item in entry] if isinstance(entry, list | tuple) else []
     if len(arrays) != 2 or not all(isinstance(array, np.ndarray) for array in arrays):
         raise WeightsError(f"its layer {shown(name)} should be [kernel, bias]")
-    return LayerWeights(name, *arrays)
+    return arrays
 
 
 def _value(item: Any) -> Any:
     return item.value if isinstance(item, _Array) else item
-
-
-def _number(name: str) -> int:
-    match = re.fullmatch(r"\D*(\d{1,3})", name)
-    return int(match[1]) if match else 1000
-
-
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
 
 
 def _encode(text: Any, _: Any) -> bytes:
@@ -133,15 +123,10 @@ def _encode(text: Any, _: Any) -> bytes:
     return text.encode("latin-1")
 
 
-def _no_call(*_: Any) -> Any:
-    raise TypeError("numpy.ndarray is called")
-
-
 _FUNCTIONS = {
     "numpy dtype": _Dtype,
-    "numpy ndarray": _no_call,
-    "numpy.core.multiarray _reconstruct": _reconstruct,
-    "numpy._core.multiarray _reconstruct": _reconstruct,
+    "numpy ndarray": None,
+    "numpy.core.multiarray _reconstruct": lambda *_: _Array(),
+    "numpy._core.multiarray _reconstruct": lambda *_: _Array(),
     "_codecs encode": _encode,
-    "collections OrderedDict": make_dict,
 }

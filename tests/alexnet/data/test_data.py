@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import gzip
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
+import socket
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from PIL import Image
 
 from alexnet.data.images import CLASS_NAMES, DataError, ImageData, load_images, split
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 CAT, DOG = (200, 30, 10), (10, 60, 220)
 
 
@@ -129,112 +126,81 @@ class TestNamed:
             load_images("digits", **arguments)
 
 
-# Run apart, because Keras reads KERAS_HOME once, at import. Nothing listens on
-# the port that the proxy variable names, so every download fails at once.
-KERAS_SCRIPT = """
-import gzip, json, pathlib, sys
-import numpy as np
-from alexnet.data.images import DataError, load_images
-home = pathlib.Path(sys.argv[1])
-cache = home / "datasets"
+@pytest.fixture
+def keras_folder(tmp_path, monkeypatch):
+    """An empty directory of Keras, and no network: nothing listens on the proxy."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # Keras reads the variable once, at import.
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    use_proxy(monkeypatch, 9)
+    (tmp_path / "datasets").mkdir()
+    return tmp_path / "datasets"
 
-def attempt(name):
-    try:
-        data = load_images(name, validation_fraction=0.5)
-    except DataError as error:
-        return str(error)
-    x = np.concatenate([data.x_train, data.x_val])
-    return [str(x.dtype), list(x.shape), data.class_names[0], int(x.max())]
 
-def write_fashion(labels):
-    folder = cache / "fashion-mnist"
-    folder.mkdir(exist_ok=True)
+def use_proxy(monkeypatch, port):
+    """Send downloads to a port of this machine."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr("urllib.request._opener", None)  # It remembers its proxies.
+
+
+def write_fashion(folder, labels):
+    """Write the four files of fashion_mnist; training images are 7, the others 8."""
+    (folder / "fashion-mnist").mkdir()
     for part, gray in (("train", 7), ("t10k", 8)):
         images = bytes(16) + bytes([gray]) * (784 * len(labels))
         for kind, content in (
-            ("labels-idx1", bytes(8) + bytes(labels)), ("images-idx3", images)
+            ("labels-idx1", bytes(8) + bytes(labels)),
+            ("images-idx3", images),
         ):
-            path = folder / f"{part}-{kind}-ubyte.gz"
+            path = folder / "fashion-mnist" / f"{part}-{kind}-ubyte.gz"
             path.write_bytes(gzip.compress(content))
-
-results = {name: attempt(name) for name in
-           ("mnist", "fashion_mnist", "cifar10", "cifar100")}
-np.savez(cache / "mnist.npz", x_train=np.zeros((4, 28, 28)))
-results["mnist with other contents"] = attempt("mnist")
-write_fashion([i % 10 for i in range(40)])
-results["fashion_mnist in the cache"] = attempt("fashion_mnist")
-write_fashion([i % 11 for i in range(44)])
-results["fashion_mnist with label 10"] = attempt("fashion_mnist")
-broken = cache / "fashion-mnist" / "train-images-idx3-ubyte.gz"
-broken.write_bytes(broken.read_bytes()[:30])
-results["fashion_mnist truncated"] = attempt("fashion_mnist")
-pathlib.Path(sys.argv[2]).write_text(json.dumps(results))
-"""
-
-
-@pytest.fixture(scope="module")
-def keras_results(tmp_path_factory):
-    """What became of the Keras data sets without a network, and the cache."""
-    folder = tmp_path_factory.mktemp("keras")
-    home = folder / "home"
-    home.mkdir()
-    proxies = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
-    environment = {**os.environ, **proxies, "KERAS_HOME": str(home), "no_proxy": ""}
-    subprocess.run(
-        [sys.executable, "-c", KERAS_SCRIPT, home, folder / "results.json"],
-        cwd=REPOSITORY,
-        env={**environment, "PYTHONPATH": str(REPOSITORY)},
-        check=True,
-        timeout=60,
-    )
-    return json.loads((folder / "results.json").read_text()), home / "datasets"
 
 
 class TestKeras:
-    @pytest.mark.parametrize(
-        ("name", "address", "file"),
-        [
-            ("mnist", "mnist.npz", "mnist.npz"),
-            (
-                "cifar10",
-                "/cifar-10-python.tar.gz",
-                "cifar-10-batches-py-target_archive",
-            ),
-            ("cifar100", "/cifar-100-python.tar.gz", "cifar-100-python-target_archive"),
-            *(
-                ("fashion_mnist", f"/{part}-ubyte.gz", f"fashion-mnist/{part}-ubyte.gz")
-                for part in ("train-labels-idx1", "t10k-images-idx3")
-            ),
-        ],
-    )
-    def test_no_network(self, keras_results, name, address, file):
-        """A download that fails is answered with each address and its place."""
-        results, cache = keras_results
-        assert f"data={name!r}" in results[name]
-        assert "URL fetch failure" in results[name]
-        place = re.escape(str(cache / file))
-        pattern = rf"  https://.*{re.escape(address)}\n    as {place}\n"
-        assert re.search(pattern, results[name])
+    @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
+    def test_no_network(self, keras_folder, name):
+        """A download that fails is answered with the address and what to do."""
+        source = f"data={name!r}", "URL fetch failure on https://"
+        remedy = f"keras.datasets.{name}.load_data()", f"to {keras_folder}, in place"
+        with pytest.raises(DataError, match=has(*source, *remedy)):
+            load_images(name)
 
-    def test_other_contents(self, keras_results):
+    def test_other_contents(self, keras_folder):
         """An mnist.npz that is not the published one gets the same answer."""
-        results, cache = keras_results
-        assert str(cache / "mnist.npz") in results["mnist with other contents"]
+        np.savez(keras_folder / "mnist.npz", x_train=np.zeros((4, 28, 28)))
+        with pytest.raises(DataError, match=has("URL fetch failure", keras_folder)):
+            load_images("mnist")
 
-    def test_from_the_cache(self, keras_results):
-        """Files saved where the message says load without a network: train only."""
-        results, _ = keras_results
-        assert results["fashion_mnist in the cache"] == [
-            *("uint8", [40, 28, 28, 1], "T-shirt/top", 7)
-        ]
+    def test_from_the_cache(self, keras_folder):
+        """Files in Keras' directory load without a network: the training part."""
+        write_fashion(keras_folder, [i % 10 for i in range(40)])
+        data = load_images("fashion_mnist", validation_fraction=0.5)
+        assert data.x_train.dtype == np.uint8
+        assert data.class_names[0] == "T-shirt/top"
+        assert pixels(data).shape == (40, 28, 28, 1)
+        assert (pixels(data) == 7).all()
 
-    @pytest.mark.parametrize("damage", ["truncated", "with label 10"])
-    def test_damaged_cache(self, keras_results, damage):
-        """A damaged file in the cache is answered with its name and address."""
-        results, cache = keras_results
-        message = results[f"fashion_mnist {damage}"]
-        assert "must be downloaded" in message
-        assert str(cache / "fashion-mnist" / "train-images-idx3-ubyte.gz") in message
+    @pytest.mark.parametrize("damage", ["truncated", "a label 10"])
+    def test_damaged_cache(self, keras_folder, damage):
+        """A damaged file in Keras' directory is answered with where it is."""
+        count = 11 if damage == "a label 10" else 10
+        write_fashion(keras_folder, [i % count for i in range(44)])
+        if damage == "truncated":
+            path = keras_folder / "fashion-mnist" / "train-images-idx3-ubyte.gz"
+            path.write_bytes(path.read_bytes()[:30])
+        place = f"{keras_folder}, in place of what may be there"
+        with pytest.raises(DataError, match=has("must be downloaded", place)):
+            load_images("fashion_mnist")
+
+    def test_stalled(self, keras_folder, monkeypatch):
+        """A server that says nothing is given up."""
+        monkeypatch.setattr("alexnet.data.downloads.STALLED_S", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            use_proxy(monkeypatch, server.getsockname()[1])
+            with pytest.raises(DataError, match="timed out"):
+                load_images("mnist")
 
 
 class TestFolder:
@@ -247,6 +213,15 @@ class TestFolder:
         assert (len(data.x_train), len(data.x_val)) == (8, 2)
         for x, y in ((data.x_train, data.y_train), (data.x_val, data.y_val)):
             assert (x == np.array([CAT, DOG], np.uint8)[y][:, None, None]).all()
+
+    def test_home(self, pets, monkeypatch):
+        """A path that begins with ~/ lies in the home directory; shells may not say."""
+        monkeypatch.setenv("HOME", str(pets.parent))
+        assert load_images(f"~/{pets.name}").name == "pets"
+        (pets.parent / "~").mkdir()
+        pets.rename(pets.parent / "~" / "pets")
+        monkeypatch.chdir(pets.parent)
+        assert load_images("./~/pets").name == "pets"
 
     def test_listing_order(self, tmp_path):
         """The split does not depend on the order in which files were written."""
@@ -276,6 +251,13 @@ class TestFolder:
         exif[0x0112] = 6
         save(pets / "cat" / "0.png", size=(4, 6), exif=exif)
         assert load_images(pets).image_shape == (4, 6, 3)
+
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+    def test_damaged_exif(self, pets, suffix):
+        """A damaged EXIF block does not make a good image unreadable."""
+        for number, exif in enumerate((b"\xff" * 20, b"Exif\0\0II*\0\x08\0\0\0\x09")):
+            save(pets / "cat" / f"damaged{number}.{suffix}", exif=exif)
+        assert len(pixels(load_images(pets))) == 12
 
     def test_gray(self, tmp_path):
         """A folder of gray images has one channel; one color image makes it three."""
@@ -439,12 +421,19 @@ class TestFolderErrors:
         with pytest.raises(DataError, match=has(path, "bit")):
             load_images(pets)
 
-    def test_memory(self, pets):
+    @pytest.mark.parametrize("pages", [59, 60])
+    def test_memory(self, pets, monkeypatch, pages):
         """More than half of the memory is refused, with need, supply and remedy."""
+        sizes = {"SC_PHYS_PAGES": pages, "SC_PAGE_SIZE": 2 * 10 * 3}
+        monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+        needed = 10 * 6 * 10 * 3
+        if needed <= pages * 60 // 2:
+            assert load_images(pets, image_size=(6, 10)).image_shape == (6, 10, 3)
+            return
         with pytest.raises(
             DataError, match=r"(?s)10 images.*GiB.*has [\d.,]+ GiB.*--image-size"
         ):
-            load_images(pets, image_size=1_000_000)
+            load_images(pets, image_size=(6, 10))
 
     def test_memory_for_arrays(self):
         """The same holds for the data sets of a name."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from strategies import STAGES, block_arguments
 
 from alexnet import ConvBlock, LocalResponseNormalization, SpatialResponseNormalization
+from alexnet.layers.norms import ACROSS, DEFAULTS, WITHIN, norms_of
 
 ARGUMENTS = list(inspect.signature(ConvBlock).parameters)
 
@@ -107,7 +108,7 @@ def test_config_is_a_copy():
 
 
 def test_stages_are_named_and_in_order():
-    """Stages follow the declared order and bear the block's number."""
+    """Stages follow the declared order and have the block's number."""
     order = ("pool", "norm", "conv", "activation")
     block = ConvBlock(4, 3, order=order, norm={}, activation="tanh", number=2)
     assert [layer.name for layer in block.stages] == [
@@ -163,6 +164,21 @@ def test_norms_follow_one_another():
         "relu",
         "pool",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"),
+    [(ACROSS, LocalResponseNormalization), (WITHIN, SpatialResponseNormalization)],
+)
+def test_norms_have_the_defaults_of_their_layers(kind, layer):
+    """What a norm's dict leaves out is filled in with the layer's own default."""
+    parameters = inspect.signature(layer).parameters
+    own = {name: parameter.default for name, parameter in parameters.items()}
+    for name in ("data_format", "name", "trainable", "dtype"):
+        del own[name]
+    assert own == DEFAULTS[kind]
+    (norm,) = norms_of({"pool_size": 5} if kind == WITHIN else {})
+    assert norm == (kind, own)
 
 
 def test_channels_last_whatever_the_global_setting():
@@ -246,7 +262,7 @@ def test_groups_and_lrn_train(dtype):
     )
     x, y = images(32, 8, 8, 4), np.arange(32) % 2
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
-    losses = model.fit(x, y, epochs=40, batch_size=32, verbose=0).history["loss"]
+    losses = model.fit(x, y, epochs=20, batch_size=32, verbose=0).history["loss"]
     assert np.all(np.isfinite(losses))
     assert losses[-1] < losses[0] / 2
     assert model.layers[0].compute_dtype == dtype.removeprefix("mixed_")

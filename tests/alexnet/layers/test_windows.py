@@ -8,7 +8,7 @@ from reference import pad_amounts
 from strategies import paddings
 
 from alexnet.checks import check_padding
-from alexnet.layers.windows import Window, first_empty, smallest_input
+from alexnet.layers.windows import Window, smallest_input
 
 
 def sides(least=1, most=5):
@@ -32,8 +32,8 @@ def pixels(padding):
 
 def places(length, size, stride, padding, axis):
     """Count the places that a window takes, one by one."""
-    before, behind = pad_amounts(length, size, stride, padding, axis)
-    return len(range(0, before + length + behind - size + 1, stride))
+    before, after = pad_amounts(length, size, stride, padding, axis)
+    return len(range(0, before + length + after - size + 1, stride))
 
 
 @given(sides(), sides(), any_padding(), sides(1, 20))
@@ -47,12 +47,12 @@ def test_output_size_counts_the_places_of_the_window(size, strides, padding, ima
 
 @given(sides(), sides(), sides(1, 20))
 def test_ceil_windows_stick_out_as_far_as_the_last_does(size, strides, image):
-    """Pixels behind an image are those of its last window that are not in it."""
+    """Pixels after an image are those of its last window that are not in it."""
     window = Window(size, strides, "ceil")
-    behind = window.pixels_behind(image)
+    after = window.pixels_after(image)
     for axis in (0, 1):
         expected = pad_amounts(image[axis], size[axis], strides[axis], "ceil", axis)
-        assert (0, behind[axis]) == expected
+        assert (0, after[axis]) == expected
 
 
 @given(window_lists())
@@ -71,15 +71,3 @@ def test_smallest_input_is_enough_and_one_pixel_less_is_not(windows):
     assert least_left((height, width), 1) >= 1
     assert least_left((height - 1, width), 0) < 1
     assert least_left((height, width - 1), 1) < 1
-
-
-def test_first_empty_names_the_window_that_leaves_nothing():
-    """The first window without output is named, and none if all have output."""
-    windows = [
-        ("conv1", Window((3, 3), (2, 2), "valid")),
-        ("pool1", Window((3, 1), (1, 1), "valid")),
-        ("conv2", Window((9, 9), (1, 1), "same")),
-    ]
-    assert first_empty(windows, (2, 9)) == "conv1"
-    assert first_empty(windows, (6, 9)) == "pool1"
-    assert first_empty(windows, (7, 9)) is None

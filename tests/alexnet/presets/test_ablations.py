@@ -9,7 +9,7 @@ import pytest
 from alexnet.presets import PRESETS
 from alexnet.presets.ablations import ABLATIONS, cost
 
-README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+README = (Path(__file__).resolve().parents[3] / "alexnet" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

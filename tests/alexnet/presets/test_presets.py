@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 import json
 import math
 
@@ -13,8 +15,9 @@ import tensorflow as tf
 from preset_tables import TABLES
 
 from alexnet import AlexNet, LocalResponseNormalization
+from alexnet.model.plan import plan
 
-# 55 * 55 * 11 * 11 * 3 * 64 and so on; fc6 to logits make 58,621,952 of them.
+# 55 * 55 * 11 * 11 * 3 * 64 and so on; fc6 to logits have 58,621,952 of them.
 MULTIPLY_ADDS = {
     "paper": 105_415_200
     + 223_948_800
@@ -33,8 +36,16 @@ MULTIPLY_ADDS = {
 
 def drawn(preset, **overrides):
     """Draw a preset's graph without memory for its weights."""
-    with tf.Graph().as_default():
-        return AlexNet.from_preset(preset, **overrides)
+    with keras.StatelessScope(initialize_variables=False):
+        model = AlexNet.from_preset(preset, **overrides)
+    keras.utils.clear_session(free_memory=False)
+    return model
+
+
+@functools.cache
+def published(preset):
+    """Draw a preset's graph once; tests only read it."""
+    return drawn(preset)
 
 
 def test_every_preset_has_its_table():
@@ -45,20 +56,20 @@ def test_every_preset_has_its_table():
 @pytest.mark.parametrize("preset", TABLES)
 def test_layers_shapes_and_parameters(preset):
     """Names, output shapes and parameter counts are those published, in order."""
-    model = drawn(preset)
+    model = published(preset)
     table = [
         (layer.name, tuple(layer.output.shape[1:]), layer.count_params())
         for layer in model.layers
     ]
     assert table == TABLES[preset]
-    published = AlexNet.presets[preset]["parameters"]
-    assert model.count_params() == sum(row[2] for row in table) == published
+    parameters = AlexNet.presets[preset]["parameters"]
+    assert model.count_params() == sum(row[2] for row in table) == parameters
 
 
 @pytest.mark.parametrize("preset", MULTIPLY_ADDS)
 def test_multiply_adds(preset):
     """Multiply-adds are those counted by hand; torchvision's are 714,188,480."""
-    assert drawn(preset).multiply_adds == MULTIPLY_ADDS[preset]
+    assert published(preset).multiply_adds == MULTIPLY_ADDS[preset]
     assert MULTIPLY_ADDS["torchvision"] == 714_188_480
 
 
@@ -117,7 +128,7 @@ def test_preprocessing_gives_the_model_its_input(preset):
 @pytest.mark.parametrize("preset", sorted(set(TABLES) - {"notebook"}))
 def test_taps_are_the_same_everywhere(preset):
     """Every network for ImageNet has relu1 to relu5, fc6 and fc7, each what it says."""
-    model = drawn(preset)
+    model = published(preset)
     if preset.startswith("cifar10"):
         assert {"relu1", "relu2", "relu3", "logits"} <= set(model.taps)
         return
@@ -139,15 +150,16 @@ ROUND_UP = {
 @pytest.mark.parametrize("size", [(64, 67), (97, 100), (131, 150), (226, 238)])
 def test_pools_round_up_at_every_size(preset, size):
     """Images of any size leave what they leave in cuda-convnet and Caffe."""
-    model = drawn(preset, image_shape=(*size, 3), dense_units=())
-    pools = [layer for layer in model.layers if layer.name.startswith("pool")]
-    assert len(pools) == 3
+    arguments = AlexNet.presets[preset]["arguments"]
+    layers = plan({**arguments, "image_shape": (*size, 3)}).layers
     side, stride = ROUND_UP[preset]
-    for pool in pools:
-        for length, left in zip(
-            pool.input.shape[1:3], pool.output.shape[1:3], strict=True
-        ):
-            assert left == math.ceil((length - side) / stride) + 1
+    pools = 0
+    for before, layer in itertools.pairwise(layers):
+        if layer.name.startswith("pool"):
+            pools += 1
+            for length, left in zip(before.output[:2], layer.output[:2], strict=True):
+                assert left == math.ceil((length - side) / stride) + 1
+    assert pools == 3
 
 
 @pytest.mark.parametrize("preset", ["paper", "net145"])
@@ -163,7 +175,7 @@ def test_sizes_by_hand_for_images_of_220(preset):
 
 
 # Standard deviation of the weights and value of the biases at the start, of
-# conv1, 2, ..., fc6, fc7 and the logits; conv6 of net146 behind conv5.
+# conv1, 2, ..., fc6, fc7 and the logits; conv6 of net146 after conv5.
 OF_2012 = [
     *[(0.01, 0), (0.01, 1), (0.03, 0), (0.03, 1), (0.03, 1)],
     *[(0.01, 1), (0.01, 1), (0.01, 0)],
@@ -194,7 +206,7 @@ STARTS = {
 def test_first_weights(preset):
     """Each layer's weights are normal with the published deviation; so are biases."""
     starts = []
-    for layer in drawn(preset).layers:
+    for layer in published(preset).layers:
         if layer.count_params():
             kernel = layer.kernel_initializer
             assert type(kernel) is keras.initializers.RandomNormal
@@ -205,7 +217,7 @@ def test_first_weights(preset):
 
 def test_slim_starts_as_tf_slim_does():
     """Convolutions are Xavier's, dense layers truncated normal; biases 0.1 but one."""
-    for layer in drawn("slim").layers:
+    for layer in published("slim").layers:
         if not layer.count_params():
             continue
         kernel, bias = layer.kernel_initializer, layer.bias_initializer
@@ -250,7 +262,7 @@ def test_constants_of_normalization(preset):
 
     Tolerance: 1e-12 relative, for fractions.
     """
-    layers = [layer for layer in drawn(preset).layers if "norm" in layer.name]
+    layers = [layer for layer in published(preset).layers if "norm" in layer.name]
     found = {
         layer.name: (layer.depth_radius, *constants(layer), layer.groups)
         if isinstance(layer, LocalResponseNormalization)
@@ -271,9 +283,9 @@ GROUPED = {"paper", "net145", "net146", "net147", "net148", "caffe", "caffenet"}
 
 
 @pytest.mark.parametrize("preset", TABLES)
-def test_towers_talk_where_published(preset):
+def test_groups_are_those_published(preset):
     """Groups are the two GPUs; conv3 and net146's sixth convolution see both."""
-    model = drawn(preset)
+    model = published(preset)
     groups = [layer.groups for layer in model.layers if layer.name.startswith("conv")]
     if preset in GROUPED:
         assert groups == [1, 2, 1, 2, 2, 1][: len(groups)]
@@ -299,7 +311,7 @@ def test_slims_head_is_that_of_dense_layers():
     x = np.random.default_rng(0).normal(size=(2, 128, 128, 3)).astype("float32")
     outputs = model.tap("logits")(x)
     np.testing.assert_allclose(outputs, flat.tap("logits")(x), rtol=1e-5, atol=1e-7)
-    assert drawn("slim").get_layer("fc6").kernel.shape == (5, 5, 256, 4096)
+    assert published("slim").get_layer("fc6").kernel.shape == (5, 5, 256, 4096)
 
 
 @pytest.mark.parametrize("preset", ["net145", "net146", "cifar10_full", "slim"])
@@ -350,7 +362,7 @@ def test_torchvision_starts_as_pytorch_does():
 @pytest.mark.parametrize("preset", ["cifar10_quick", "cifar10_full"])
 def test_cifar10_nets_pool_by_maximum_and_then_average(preset):
     """Kinds of pools are those of the definitions."""
-    model = drawn(preset)
+    model = published(preset)
     pools = [model.get_layer(f"pool{number}").pool for number in (1, 2, 3)]
     assert pools == ["max", "average", "average"]
 
@@ -446,7 +458,7 @@ def test_presets_are_never_changed():
 
 @pytest.mark.parametrize("name", ["papers", "", 3, None])
 def test_unknown_presets_are_refused(name):
-    """A preset that does not exist is answered with all there are."""
+    """A preset that does not exist raises an error that lists all others."""
     with pytest.raises(ValueError, match=f"no preset {name!r}.*There are: caffe, "):
         AlexNet.from_preset(name)
 
@@ -454,7 +466,7 @@ def test_unknown_presets_are_refused(name):
 @pytest.mark.parametrize("preset", TABLES)
 def test_dropout_rates(preset):
     """Dense layers drop half of their units; the nets for CIFAR-10 drop none."""
-    rates = [layer.rate for layer in drawn(preset).layers if "drop" in layer.name]
+    rates = [layer.rate for layer in published(preset).layers if "drop" in layer.name]
     assert rates == ([] if preset.startswith("cifar10") else [0.5, 0.5])
 
 

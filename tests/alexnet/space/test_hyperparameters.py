@@ -9,7 +9,6 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import image_shapes, points
@@ -21,8 +20,10 @@ from alexnet.space.ranges import ORDERS, Ranges
 
 def drawn(cls, hp, *args, **kwargs):
     """Draw the network at a point without memory for its weights."""
-    with tf.Graph().as_default():
-        return cls.from_hyperparameters(hp, *args, **kwargs)
+    with keras.StatelessScope(initialize_variables=False):
+        model = cls.from_hyperparameters(hp, *args, **kwargs)
+    keras.utils.clear_session(free_memory=False)
+    return model
 
 
 def ask(values, image_shape=(32, 32, 3), **ranges):
@@ -109,6 +110,8 @@ def test_images_keep_their_proportions():
     assert point["model"]["resize"] == (64, 100)
     _, point = ask({"resize": 128}, (128, 200, 3))
     assert point["model"]["resize"] is None
+    _, point = ask({"resize": 64}, (128, 203, 3))
+    assert point["model"]["resize"] == (64, 102)  # 101.5, rounded to even.
 
 
 # A point at which everything is active but what belongs to the other optimizer.
@@ -193,6 +196,87 @@ def test_ranges_replace_those_of_the_image_size(ranges, values):
     assert values.items() <= point["model"].items()
     model = drawn(AlexNet, hp, (32, 32, 3), 2)
     assert model.output.shape == (None, 2)
+
+
+def test_defaults_are_cut_to_the_ranges():
+    """A default outside a range is replaced by the bound on its side."""
+    hp, _ = ask({}, dropout=(0.0, 0.2), weight_decay=(1e-2, 1e-1), num_blocks=(2, 3))
+    assert (hp.get("dropout"), hp.get("weight_decay")) == (0.2, 1e-2)
+    assert hp.get("num_blocks") == 3
+
+
+TO_96 = (16, 24, 32, 48, 64, 96)
+TO_256 = (32, 48, 64, 96, 128, 192, 256)
+TO_384 = (*TO_256, 384)
+TO_1024 = (64, 128, 256, 512, 1024)
+TO_4096 = (*TO_1024, 2048, 4096)
+# By side of the images: resize, strides of conv1, filters of conv3 and conv4,
+# units; and defaults of those that depend on it.
+RANGES = {
+    32: ((32, 64), (1, 2), TO_256, TO_1024),
+    64: ((32, 64, 128), (1, 2, 4), TO_384, TO_4096),
+    128: ((64, 128), (2, 4), TO_384, TO_4096),
+}
+NAMES = (
+    *("strides_1", "kernel_size_1", "num_dense", "dropout"),
+    *("filters_3", "filters_4", "dense_units_1", "dense_units_2"),
+)
+DEFAULTS = {
+    32: (1, 5, 1, 0.3, 96, 96, 256, 256),
+    64: (2, 5, 2, 0.5, 128, 128, 1024, 1024),
+    128: (4, 11, 2, 0.5, 128, 128, 1024, 1024),
+}
+COMMON_DEFAULTS = {
+    "use_lrn": True,
+    "order": "conv-activation-norm-pool",
+    "lrn_depth_radius": 2,
+    "lrn_bias": 2.0,
+    "lrn_alpha": 1e-4,
+    "lrn_beta": 0.75,
+    "optimizer": "adamw",
+    "sgd_learning_rate": 1e-2,
+    "adamw_learning_rate": 1e-3,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "batch_size": 32,
+    "augmentation": 0.0,
+    "num_blocks": 5,
+    **{f"strides_{number}": 1 for number in range(2, 6)},
+    **{f"kernel_size_{number}": 3 for number in range(3, 6)},
+    **{f"pool_size_{number}": 3 for number in range(1, 6)},
+    **{f"pool_{number}": "max" for number in (1, 2, 5)},
+    **{f"pool_{number}": "none" for number in (3, 4)},
+    "kernel_size_2": 5,
+    "filters_1": 48,
+    "filters_2": 96,
+    "filters_5": 96,
+}
+
+
+@pytest.mark.parametrize("side", RANGES)
+def test_ranges_by_size(side):
+    """Ranges and defaults for images of 32, 64 and 128 pixels are those listed."""
+    ranges = Ranges.for_images((side, side + 1, 3))
+    resize, strides, filters, units = RANGES[side]
+    assert ranges.num_blocks == (2, 5)
+    assert ranges.resize == resize
+    assert ranges.filters == (TO_96, TO_256, filters, filters, TO_256)
+    assert ranges.kernel_size == ((3, 5, 7, 11), *((3, 5),) * 4)
+    assert ranges.strides == (strides, *((1, 2),) * 4)
+    early, late = ("max", "average"), ("max", "average", "none")
+    assert ranges.pool == (early, early, late, late, late)
+    assert ranges.pool_size == (2, 3)
+    assert ranges.dense_units == units
+    own = dict(zip(NAMES, DEFAULTS[side], strict=True))
+    assert ranges.defaults == {**COMMON_DEFAULTS, **own, "resize": side}
+    assert (ranges.lrn_bias, ranges.lrn_alpha) == ((0.5, 8.0), (1e-5, 1e-1))
+    assert (ranges.lrn_depth_radius, ranges.lrn_beta) == ((1, 5), (0.25, 1.0))
+    assert (ranges.num_dense, ranges.dropout) == ((0, 2), (0.0, 0.7))
+    assert (ranges.momentum, ranges.weight_decay) == ((0.8, 0.98), (1e-6, 1e-1))
+    assert ranges.sgd_learning_rate == (1e-3, 1e-1)
+    assert ranges.adamw_learning_rate == (1e-4, 1e-2)
+    assert (ranges.batch_size, ranges.augmentation) == ((16, 32, 64, 128), (0.0, 0.2))
+    assert ranges.optimizer == ("adamw", "sgd")
 
 
 def test_unknown_ranges_are_refused():

@@ -1,216 +1,164 @@
-"""Published weights by name: download, hash, conversion, cache."""
+"""Published weights by name: download, hash, messages."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import socket
 
+import keras
 import numpy as np
 import pytest
 import weight_files as files
 
 from alexnet import AlexNet
-from alexnet.weights import WeightsError
+from alexnet.data import downloads
+from alexnet.weights import WeightsError, load_preset_weights
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-# A process whose Keras keeps its files in a directory of the test.
-SCENARIO = """
-import hashlib, json, pathlib, socket, sys, warnings
-import keras
-import numpy as np
-import weight_files as files
-from alexnet import AlexNet
-from alexnet.data.images import downloads
-from alexnet.weights import WeightsError
-
-warnings.simplefilter("ignore")
-folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
-cache = folder / "keras" / "alexnet"
-published = folder / "published" / name
-entry = {
-    "url": published.as_uri(),
-    "sha256": hashlib.sha256(published.read_bytes()).hexdigest(),
-}
-far = {"url": "http://127.0.0.1:9/far.pth", "sha1": "00"}
+LAYERS = files.weights(files.TORCH_SHAPES)
+IMAGES = np.random.default_rng(3).normal(size=(2, 23, 19, 3)).astype("f4")
+# float32 against float64; logits are of order 1.
+CLOSE = {"atol": 1e-5}
 
 
 class Tiny(AlexNet):
-    presets = {
-        "tiny": {"arguments": files.TINY_TORCH, "weights": {"imagenet": entry}},
-        "far": {"arguments": files.TINY_TORCH, "weights": {"imagenet": far}},
-    }
+    """Counts the networks that are built; `presets` are set by the fixture."""
+
+    built = 0
+
+    def __init__(self, *args, **kwargs):
+        type(self).built += 1
+        super().__init__(*args, **kwargs)
 
 
-def attempt(preset, **overrides):
-    try:
-        return Tiny.from_preset(preset, weights="imagenet", **overrides)
-    except WeightsError as error:
-        return str(error)
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A published file, preset "tiny" with its weights, and an empty cache."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    path = tmp_path / "published" / "alexnet.pth"
+    path.parent.mkdir()
+    path.write_bytes(files.torch_zip(LAYERS))
+    publish(monkeypatch, path.as_uri(), sha256=digest(path))
+    monkeypatch.setattr(Tiny, "built", 0)
+    return path
 
 
-images = np.load(folder / "images.npy")
-facts = {"far": attempt("far")}
-np.save(folder / "first.npy", attempt("tiny")(images))
-facts["cached"] = sorted(path.name for path in cache.iterdir())
-(kept,) = cache.glob("*.weights.h5")
-facts["kept at"] = kept.stat().st_mtime_ns
-(folder / "published" / name).rename(folder / "hidden")
-(cache / name).unlink()
-np.save(folder / "again.npy", attempt("tiny")(images))
-facts["kept at again"] = kept.stat().st_mtime_ns
-facts["other classes"] = attempt("tiny", num_classes=3).output.shape[-1]
-facts["misfit"] = attempt("tiny", image_shape=(40, 40, 3))
-damaged = bytearray(kept.read_bytes())
-damaged[-1] ^= 1
-kept.write_bytes(damaged)
-facts["offline"] = attempt("tiny")
-(cache / name).write_bytes((folder / "hidden").read_bytes())
-np.save(folder / "put.npy", attempt("tiny")(images))
-entry["sha256"] = "00"
-facts["published anew"] = "kept" if "The sha256" not in attempt("tiny") else "converted"
-entry["sha256"] = hashlib.sha256((folder / "hidden").read_bytes()).hexdigest()
-kept.with_suffix(".sha256").write_bytes(bytes([255, 254]))
-(cache / name).write_bytes((folder / "hidden").read_bytes())
-np.save(folder / "record.npy", attempt("tiny")(images))
-first = Tiny
+@pytest.fixture
+def kept(tmp_path):
+    """Where the downloaded file is kept."""
+    return tmp_path / "keras" / "alexnet" / "alexnet.pth"
 
 
-class Tiny(AlexNet):
-    # Another class of this name, with other names of the layers.
-    presets = first.presets
-
-    def draw_head(self, inputs):
-        outputs = keras.layers.Flatten(name="flatten")(inputs)
-        for number, units in enumerate((10, 7)):
-            outputs = keras.layers.Dense(units, "relu", name=f"hidden{number}")(outputs)
-        return keras.layers.Dense(self.num_classes, name="logits")(outputs)
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-np.save(folder / "renamed.npy", attempt("tiny")(images))
-kept.unlink()
-(cache / name).write_bytes((folder / "hidden").read_bytes()[:-1])
-facts["hash"] = attempt("tiny")
-facts["after"] = sorted(path.name for path in cache.iterdir())
-
-# A server that accepts and says nothing.
-server = socket.create_server(("127.0.0.1", 0))
-far["url"] = f"http://127.0.0.1:{server.getsockname()[1]}/far.pth"
-downloads.STALLED_S = 0.5
-facts["stalled"] = attempt("far")
-server.close()
-cache.joinpath("far.pth").unlink(missing_ok=True)
-# A directory where the file should be.
-cache.joinpath("far.pth").mkdir()
-facts["directory"] = attempt("far")
-print(json.dumps(facts))
-"""
+def publish(monkeypatch, url, **hashes):
+    row = {"arguments": files.TINY_TORCH, "weights": {"imagenet": {"url": url}}}
+    row["weights"]["imagenet"] |= hashes
+    monkeypatch.setattr(Tiny, "presets", {"tiny": row})
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """What a process found that asked for weights by name, again and again."""
-    folder = tmp_path_factory.mktemp("published")
-    layers = files.weights(files.TORCH_SHAPES)
-    data = files.torch_zip(layers)
-    name = "alexnet.pth"
-    (folder / "published").mkdir()
-    (folder / "published" / name).write_bytes(data)
-    images = np.random.default_rng(3).normal(size=(2, 23, 19, 3)).astype("f4")
-    np.save(folder / "images.npy", images)
-    done = subprocess.run(
-        [sys.executable, "-c", SCENARIO, str(folder), name],
-        env={
-            **os.environ,
-            "KERAS_HOME": str(folder / "keras"),
-            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/helpers'}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+def load(**overrides):
+    return Tiny.from_preset("tiny", weights="imagenet", **overrides)
+
+
+def expected():
+    return files.logits(LAYERS, IMAGES.transpose(0, 3, 1, 2), groups=1, norm=False)
+
+
+def test_downloaded_once(published, kept):
+    """The file is downloaded and kept; later it is not needed, whatever is asked."""
+    np.testing.assert_allclose(load()(IMAGES), expected(), **CLOSE)
+    assert list(kept.parent.iterdir()) == [kept]
+    published.unlink()
+    np.testing.assert_allclose(load()(IMAGES), expected(), **CLOSE)
+    with pytest.warns(UserWarning, match="has 5 classes, the model 3: layer 'logits'"):
+        assert load(num_classes=3).output.shape[-1] == 3
+    gray = load(image_shape=(23, 19, 1), sum_channels=True)
+    # The three channels are added up before the convolution, or after it.
+    np.testing.assert_allclose(
+        gray(IMAGES[..., :1]), load()(IMAGES[..., :1].repeat(3, -1)), **CLOSE
     )
-    assert done.returncode == 0, done.stderr
-    outputs = {
-        path.stem: np.load(path)
-        for path in folder.glob("*.npy")
-        if path.stem != "images"
-    }
-    expected = files.logits(layers, images.transpose(0, 3, 1, 2), groups=1, norm=False)
-    facts = json.loads(done.stdout.splitlines()[-1])
-    return folder, name, facts, outputs, expected
+    with pytest.raises(WeightsError, match="layer 'fc3' needs kernel"):
+        load(image_shape=(40, 40, 3))
 
 
-def test_downloaded_converted_and_kept(run):
-    """The file is downloaded, its net computes what it should, both are kept."""
-    _, name, facts, outputs, expected = run
-    # float32 against float64; logits are of order 1.
-    assert abs(outputs["first"] - expected).max() < 1e-5
-    stem = name.removesuffix(".pth")
-    assert facts["cached"] == sorted(
-        [name, f"{stem}-Tiny-tiny.weights.h5", f"{stem}-Tiny-tiny.weights.sha256"]
-    )
+@pytest.mark.usefixtures("published")
+def test_the_network_is_built_once():
+    """The first use of published weights builds one network, and so does the next."""
+    for number in (1, 2):
+        load()
+        assert Tiny.built == number
 
 
-def test_converted_once(run):
-    """The second time needs neither the network nor the published file."""
-    _, _, facts, outputs, _ = run
-    assert (outputs["again"] == outputs["first"]).all()
-    assert facts["kept at"] == facts["kept at again"]
-    assert facts["other classes"] == 3
+@pytest.mark.usefixtures("published")
+def test_the_files_format_is_reported():
+    """What is loaded by name is described as a file of one's own is."""
+    loaded = load_preset_weights(Tiny.from_preset("tiny"), "tiny", "imagenet")
+    assert loaded == ("PyTorch", "rgb", ())
 
 
-def test_without_network(run):
+def test_without_network(published, kept, monkeypatch):
     """Without a network the message has the address and where to put the file."""
-    folder, name, facts, outputs, _ = run
-    cache = folder / "keras" / "alexnet"
-    assert "Cannot download http://127.0.0.1:9/far.pth" in facts["far"]
-    assert f"put it at {cache / 'far.pth'}." in facts["far"]
-    # What was kept is damaged, so the published file is needed again.
-    assert f"put it at {cache / name}." in facts["offline"]
-    assert (outputs["put"] == outputs["first"]).all()
+    url = "http://127.0.0.1:9/alexnet.pth"
+    publish(monkeypatch, url, sha256=digest(published))
+    with pytest.raises(WeightsError, match=f"Cannot download {url} ") as caught:
+        load()
+    assert str(caught.value).endswith(f"put it at {kept}.")
+    kept.write_bytes(published.read_bytes())
+    np.testing.assert_allclose(load()(IMAGES), expected(), **CLOSE)
 
 
-def test_hash_is_checked(run):
-    """A file of another hash than was published is refused, and not converted."""
-    folder, name, facts, _, _ = run
-    digest = hashlib.sha256((folder / "hidden").read_bytes()).hexdigest()
-    path = folder / "keras" / "alexnet" / name
-    assert f"The sha256 of {path} must be {digest}, but is" in facts["hash"]
-    assert not [kept for kept in facts["after"] if kept.endswith(".h5")]
+@pytest.mark.parametrize("algorithm", ["sha256", "sha1"])
+def test_hash_is_checked(published, kept, monkeypatch, algorithm):
+    """A file of another hash than was published is refused, with what to do."""
+    right = hashlib.new(algorithm, published.read_bytes()).hexdigest()
+    publish(monkeypatch, published.as_uri(), **{algorithm: right})
+    load()
+    kept.write_bytes(published.read_bytes()[:-1])
+    found = hashlib.new(algorithm, kept.read_bytes()).hexdigest()
+    with pytest.raises(WeightsError, match="Delete it, to download") as caught:
+        load()
+    message = f"The {algorithm} of {kept} must be {right}, but is {found}: "
+    assert str(caught.value).startswith(message)
 
 
-def test_new_file_is_converted_anew(run):
-    """What was kept does not stand for a file that was published since."""
-    assert run[2]["published anew"] == "converted"
+@pytest.mark.usefixtures("published")
+def test_a_subclass_names_its_layers(monkeypatch):
+    """Published weights fit the layers of a subclass in order, whatever their names."""
+
+    class Renamed(Tiny):
+        def draw_head(self, inputs):
+            outputs = keras.layers.Flatten(name="flatten")(inputs)
+            for number, units in enumerate((10, 7)):
+                dense = keras.layers.Dense(units, "relu", name=f"hidden{number}")
+                outputs = dense(outputs)
+            return keras.layers.Dense(self.num_classes, name="last")(outputs)
+
+    model = Renamed.from_preset("tiny", weights="imagenet")
+    np.testing.assert_allclose(model(IMAGES), expected(), **CLOSE)
 
 
-def test_what_does_not_fit_is_said_without_the_published_file(run):
-    """Another image size is the caller's mistake, and needs no second conversion."""
-    assert "layer 'fc3' needs kernel" in run[2]["misfit"]
+@pytest.mark.usefixtures("published")
+def test_downloads_that_stall(monkeypatch, kept):
+    """A server that says nothing is given up, and other sockets are left alone."""
+    monkeypatch.setattr(downloads, "STALLED_S", 0.2)
+    before = socket.getdefaulttimeout()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/alexnet.pth"
+        publish(monkeypatch, url, sha256="00")
+        with pytest.raises(WeightsError, match="timed out") as caught:
+            load()
+    assert str(caught.value).endswith(f"put it at {kept}.")
+    assert socket.getdefaulttimeout() == before
 
 
-def test_a_damaged_record_is_no_obstacle(run):
-    """What was kept with a record that cannot be read is converted anew."""
-    assert (run[3]["record"] == run[3]["first"]).all()
-
-
-def test_a_class_of_the_same_name_has_its_own_conversion(run):
-    """What another class of this name kept does not stand in the way."""
-    # float32 against float64; logits are of order 1.
-    assert abs(run[3]["renamed"] - run[4]).max() < 1e-5
-
-
-def test_downloads_that_stall_or_cannot_be_kept(run):
-    """A silent server is given up, a directory in the way is named."""
-    folder, _, facts, _, _ = run
-    path = folder / "keras" / "alexnet" / "far.pth"
-    assert "timed out" in facts["stalled"]
-    assert f"put it at {path}." in facts["stalled"]
-    assert f"Is a directory: '{path}'" in facts["directory"]
+@pytest.mark.usefixtures("published")
+def test_downloads_that_cannot_be_kept(kept):
+    """A directory where the file should be is named."""
+    kept.mkdir(parents=True)
+    with pytest.raises(WeightsError, match=f"Is a directory: '{kept}'"):
+        load()
 
 
 def test_presets_without_published_weights():
