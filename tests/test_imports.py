@@ -165,9 +165,15 @@ def test_readers_load_nothing_that_executes(name):
     assert not tops & {"pickle", "h5py", "keras", "subprocess", "ctypes"}
 
 
-def test_checks_need_no_keras():
-    """Arguments can be checked without importing Keras or TensorFlow."""
-    for name in ("checks", "layers/windows"):
+KERAS_FREE = (
+    *("checks", "layers/windows", "layers/norms", "layers/block", "model/plan"),
+    *("presets/__init__", "compare/differences", "compare/summary"),
+)
+
+
+def test_plans_need_no_keras():
+    """Checks, plans and comparisons do not import Keras or TensorFlow."""
+    for name in KERAS_FREE:
         assert not {
             name.split(".")[0] for name in imported(REPOSITORY / f"alexnet/{name}.py")
         } & {"keras", "tensorflow"}
