@@ -177,9 +177,15 @@ def test_readers_load_nothing_that_executes(path):
     assert not {name for name in imported(path) if name.startswith("alexnet.layers")}
 
 
-def test_checks_need_no_keras():
-    """Arguments can be checked without importing Keras or TensorFlow."""
-    for name in ("checks", "layers/windows"):
+KERAS_FREE = (
+    *("checks", "layers/windows", "layers/norms", "layers/block", "model/plan"),
+    *("presets/__init__", "compare/differences", "compare/summary"),
+)
+
+
+def test_plans_need_no_keras():
+    """Checks, plans and comparisons do not import Keras or TensorFlow."""
+    for name in KERAS_FREE:
         assert not {
             name.split(".")[0] for name in imported(REPOSITORY / f"alexnet/{name}.py")
         } & {"keras", "tensorflow"}

@@ -19,7 +19,7 @@ from alexnet.commands.terminal import example, silence_libraries
     "import",
     epilog=example("alexnet import alexnet.pth --preset torchvision -o alexnet.keras"),
 )
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(readable=False))
 @click.option(
     "--preset",
     required=True,
@@ -31,7 +31,7 @@ from alexnet.commands.terminal import example, silence_libraries
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="What to write: .keras, or .weights.h5 for the weights alone.",
 )
 @click.option("--sha256", metavar="HEX", help="Hash that the weight file must have.")
@@ -87,7 +87,7 @@ def import_weights(
     from alexnet.model.network import AlexNet
     from alexnet.weights import load_preset_weights
 
-    shape = {"num_classes": num_classes, "image_shape": image_shape}
+    shape: dict[str, Any] = {"num_classes": num_classes, "image_shape": image_shape}
     model = AlexNet.from_preset(
         preset,
         include_preprocessing=include_preprocessing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from alexnet import checks
-from alexnet.commands.terminal import example, silence_libraries
+from alexnet.commands.terminal import example
 from alexnet.compare.tables import table
 from alexnet.presets import PRESETS
 
@@ -41,7 +41,6 @@ def summary(preset: str, against: str | None) -> None:
     for name in (preset, against):
         if name is not None and name not in PRESETS:
             raise ValueError(checks.unknown("preset", name, PRESETS))
-    silence_libraries()
     from alexnet.compare import summary as texts
 
     print(texts.summary(preset))

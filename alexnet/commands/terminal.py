@@ -48,9 +48,9 @@ def silence_libraries(log: Path = Path(os.devnull)) -> None:
     where standard error is not the process's own, as in tests.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if sys.stderr is not sys.__stderr__:
+    if sys.stderr is None or sys.stderr is not sys.__stderr__:
         return
-    sys.stderr.flush()
+    print(end="", file=sys.stderr, flush=True)
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     faulthandler.enable(sys.stderr)
     with log.open("ab") as stream:

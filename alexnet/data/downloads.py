@@ -58,7 +58,7 @@ def fetch(published: dict[str, str], folder: str) -> Path:
     except Exception as error:  # Keras raises Exception itself.
         raise DownloadError(
             f"Cannot download {url} ({error}). Download it elsewhere and put it at "
-            f"{path}."
+            f"{path}; the variable KERAS_HOME sets another directory for ~/.keras."
         ) from error
     if found != published[algorithm]:
         raise DownloadError(

@@ -98,16 +98,16 @@ class CeilPooling2D(keras.layers.Layer):
                 f"channels); received an input of shape {tuple(input_shape)}."
             )
         batch, height, width, channels = input_shape
-        # An unknown size stays unknown; the least stands in for it meanwhile.
-        least = self._window.smallest_input()
+        # An unknown size stays unknown; the smallest stands in for it here.
+        smallest = self._window.smallest_input()
         new_height, new_width = self._window.output_size(
-            (height or least[0], width or least[1])
+            (height or smallest[0], width or smallest[1])
         )
         if min(new_height, new_width) < 1:
             raise ValueError(
-                f"CeilPooling2D needs an input of at least {least[0]} by {least[1]} "
-                f"pixels, or it has no output; received shape {tuple(input_shape)}. "
-                "Enlarge the images, or use smaller pools."
+                f"CeilPooling2D needs an input of at least {smallest[0]} by "
+                f"{smallest[1]} pixels, or it has no output; received shape "
+                f"{tuple(input_shape)}. Enlarge the images, or use smaller pools."
             )
         return batch, height and new_height, width and new_width, channels
 
@@ -129,9 +129,9 @@ class CeilPooling2D(keras.layers.Layer):
         )
 
     def _is_same(self, size: checks.Pair) -> bool:
-        """Tell whether Keras' "same" pools these windows, without a padded copy.
+        """Return whether Keras' "same" pools these windows, without a padded copy.
 
-        It pads the odd pixel after. With the PyTorch backend it repeats that
+        It pads the odd pixel at the end. With the PyTorch backend it repeats that
         pixel and counts it, which changes averages.
         """
         if self.pool == "average" and keras.backend.backend() == "torch":

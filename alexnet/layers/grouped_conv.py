@@ -26,9 +26,9 @@ class GroupedConv2D(keras.layers.Conv2D):
         kernel_size: Height and width of the kernel, one int or two.
         strides: One int or two.
         padding: "same", "valid", an int or ((top, bottom), (left, right)).
-        groups: Number of parts of the channels that do not see each other.
-        **kwargs: `use_bias`, the initializers and what else
-            `keras.layers.Conv2D` takes; no dilation.
+        groups: Number of parts of the channels that are convolved separately.
+        **kwargs: `use_bias`, the initializers and other arguments of
+            `keras.layers.Conv2D`; no dilation.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, new_height, new_width, filters)`.

@@ -79,7 +79,7 @@ class SpatialResponseNormalization(keras.layers.Layer):
         self.alpha = alpha
         self.beta = beta
         self.data_format = data_format
-        # Pixels of the window before the centre, and after it.
+        # Pixels of the window before and after the centre.
         self._reach = [(side // 2, side - 1 - side // 2) for side in window]
 
     @classmethod

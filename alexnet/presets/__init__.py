@@ -1,15 +1,15 @@
 """Published AlexNets as plain data: one row each, with its source and figures.
 
 A row holds
-    description: What the network is and, behind a colon, what distinguishes it.
-    source: Where its definition was read: sections, or repository, file, lines.
+    description: What the network is and, after a colon, what distinguishes it.
+    source: Where its definition is: sections, or repository, file, lines.
     parameters: Parameter count of the published network (with its own
         `num_classes`), as the sources give or imply it.
-    preprocessing: What an image goes through at test time before it is the
-        model's input, as below; None if nobody published it.
-    value_range: Least and greatest value that the model then receives.
+    preprocessing: How an image becomes the model's input at test time, as
+        below; None if it was not published.
+    value_range: Smallest and largest value that the model then receives.
     figures: Published results, by measure; accuracies and errors in percent.
-    training: How it was trained, as below; left out if nobody published it.
+    training: How it was trained, as below; left out if it was not published.
     weights: Published weights by name, each with its "url" and its "sha256" or
         "sha1"; left out if there are none.
     arguments: What `AlexNet` is called with; `image_shape` is the expected size.
@@ -21,19 +21,19 @@ Preprocessing holds
     channels: "RGB" or "BGR".
     scale: Factor of bytes, 0 to 255.
     mean: Subtracted after scaling, in the order of `channels`.
-    mean_image: Whether each pixel had a mean of its own subtracted; `mean` is
-        then the average of that image.
+    mean_image: Whether each pixel had its own mean; `mean` is then the average
+        of that image.
     std: Divisor after subtracting.
 
 Training holds
-    source: Where it was read.
+    source: Where it was published.
     optimizer, learning_rate, momentum, batch_size: The rate is the first one.
-    weight_decay: Part of the gradient: times the weight it is added to it, and
-        momentum accumulates both. Keras' `weight_decay` bypasses momentum, so that
+    weight_decay: Part of the gradient: it is multiplied by the weight and added,
+        and momentum accumulates both. Keras' `weight_decay` bypasses momentum, so that
         `weight_decay / (1 - momentum)` shrinks weights as fast there.
     augmentation: Largest shift off the middle, as a share of the image's side; left
         out if images were cropped in another way.
-    also: What else belongs to it, in words.
+    also: Other settings, in words.
 
 To add a network, add a row to one of the modules; nothing else knows its name.
 """

@@ -1,12 +1,12 @@
-"""What the parts of AlexNet are worth: the ablations of 2012 as plain data.
+"""How much each part of AlexNet contributes: the ablations of 2012 as data.
 
 A row holds
     part: The part of the network.
-    variant: The preset that does without it, or with it in net146's case.
+    variant: The preset without the part; net146 is the one with it.
     change: What the variant changes.
     reference: The preset that it is compared with.
-    measure: The figures of both that are compared, as named in `PRESETS`.
-    published: What the paper says of it.
+    measure: The figures that are compared, as named in `PRESETS`.
+    published: The paper's result.
     caveat: What else differs, if anything does.
 """
 
@@ -48,7 +48,7 @@ ABLATIONS: tuple[dict[str, str], ...] = (
     {
         "part": "A sixth convolution across the towers",
         "variant": "net146",
-        "change": "3x3 with 256 filters behind the last pool",
+        "change": "3x3 with 256 filters after the last pool",
         "reference": "net145",
         "measure": _VALIDATION,
         "published": "section 6, 1 CNN*: 39.0 and 16.6 instead of 40.7 and 18.2",
@@ -58,7 +58,7 @@ ABLATIONS: tuple[dict[str, str], ...] = (
 
 
 def cost(ablation: dict[str, str]) -> tuple[float, float]:
-    """Return the points of top-1 and top-5 error that a variant has more.
+    """Return how many points more top-1 and top-5 error a variant has.
 
     Args:
         ablation: An entry of `ABLATIONS`.

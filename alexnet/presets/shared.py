@@ -1,4 +1,4 @@
-"""What rows of several families have in common."""
+"""Values that rows of several families share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sgd(
     also: str,
     augmentation: float | None = None,
 ) -> dict[str, Any]:
-    """Return a row's "training"; the momentum is 0.9 in all that were published."""
+    """Return a row's "training"; the momentum is 0.9 in all of them."""
     training = {
         "source": source,
         "optimizer": "sgd",
@@ -42,7 +42,7 @@ def sgd(
 # with 3 pixels at the bottom and right, then unpadded.
 ROUND_UP = ((0, 3), (0, 3))
 
-# The average of the mean image is the one of the training images of 2012.
+# The average of the mean image of the 2012 training images.
 TORONTO_PREPROCESSING = {
     "resize": 256,
     "crop": 224,

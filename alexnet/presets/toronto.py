@@ -80,7 +80,7 @@ _CHM = "computerhistory/AlexNet-Source-Code, layers/"
 
 
 def _trained(lines: str, schedule: str, learning_rate: float = 0.01) -> dict[str, Any]:
-    """Return a training of 2012, of which the nets' differ in their schedules."""
+    """Return the 2012 training settings; only the schedule and the rate vary."""
     return sgd(
         learning_rate,
         5e-4,
@@ -145,7 +145,7 @@ TORONTO: dict[str, dict[str, Any]] = {
     },
     "net146": {
         "description": "The paper's 1 CNN*: net145 with a sixth convolution, across "
-        "the towers, behind the last pool; figures after pre-training on ImageNet "
+        "the towers, after the last pool; figures after pre-training on ImageNet "
         "2011",
         "source": f"{_CHM}layers-146-2012-2011.cfg, lines 9 to 361 (conv6, here "
         "conv5b: lines 258 to 286); layer-params-146-2012-2011.cfg, lines 153 to 203",

@@ -2,7 +2,7 @@
 
 The ranges follow from the size of the images. Every convolution and pool of the
 space has Keras' "same" padding (sizes are divided by the stride and rounded up),
-so that no point of it can run out of pixels.
+so that every configuration leaves at least one pixel.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 
 from alexnet.space.ranges import Bounds, Ranges
 
-# Every published network that normalizes does so behind these blocks only.
+# Every published network that normalizes does so in these blocks only.
 LRN_BLOCKS = 2
 
 
 def search_space(
     hp: Any, image_shape: tuple[int, int, int], **ranges: Any
 ) -> dict[str, dict[str, Any]]:
-    """Read one point of the search space from `hp`.
+    """Read a configuration from `hp`, which registers the search space there.
 
     Args:
         hp: Anything with the methods of `keras_tuner.HyperParameters`.
         image_shape: (height, width, channels) of the images.
         **ranges: Replace attributes of `Ranges.for_images(image_shape)`;
-            `defaults` are merged into its own.
+            `defaults` are merged with its own.
 
     Returns:
         {"model": arguments of `AlexNet`, "training": the values of
@@ -59,8 +59,8 @@ def _check_num_blocks(ranges: Ranges) -> None:
 class _Space:
     """Asks `hp` for values within `Ranges`, with their defaults.
 
-    A range that leaves one value is no hyperparameter. Values of inactive
-    hyperparameters are None, as KerasTuner gives them.
+    A range of one value is not a hyperparameter. Inactive hyperparameters are
+    None, as KerasTuner returns them.
     """
 
     def __init__(self, hp: Any, ranges: Ranges) -> None:
@@ -101,7 +101,7 @@ class _Space:
         return self.hp.conditional_scope(parent, list(wanted))
 
     def numbered(self, parent: str, bounds: tuple[int, int]) -> Iterator[int]:
-        """Yield 1, 2, ..., each in a scope that is active if `parent` reaches it."""
+        """Yield 1, 2, ..., each in a scope that is active if `parent` is as large."""
         least, most = bounds
         counts = tuple(range(least, most + 1))
         for number in range(1, most + 1):

@@ -1,4 +1,4 @@
-"""The ranges of the search space, as they follow from the size of the images."""
+"""The ranges of the search space, which follow from the size of the images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDERS = {
 }
 FILTERS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
 DENSE_UNITS = (64, 128, 256, 512, 1024, 2048, 4096)
-# The default point, beside what depends on the image size.
+# The default values that do not depend on the image size.
 DEFAULTS = {
     "use_lrn": True,
     "order": "conv-activation-norm-pool",
@@ -50,7 +50,7 @@ class Ranges:
         strides: Per block, choices for the convolution's strides.
         pool: Per block, choices among "max", "average" and "none".
         pool_size: Choices for the side of the pools, whose strides are 2.
-        use_lrn: Choices of whether the first two blocks normalize.
+        use_lrn: Choices for whether the first two blocks normalize.
         order: Choices for the order of the stages with LRN, as in `ORDERS`.
         lrn_depth_radius, lrn_bias, lrn_alpha, lrn_beta: Bounds of LRN's numbers;
             bias and alpha are sampled on a logarithmic scale.
@@ -63,7 +63,7 @@ class Ranges:
         weight_decay: Bounds, logarithmic; decoupled, times the learning rate.
         batch_size: Choices.
         augmentation: Bounds of the largest shift, as a share of the side.
-        defaults: Values at the default point, by hyperparameter name.
+        defaults: Default values, by hyperparameter name.
     """
 
     num_blocks: tuple[int, int]
@@ -109,7 +109,7 @@ class Ranges:
             "num_dense": 2 if side >= 64 else 1,
             "dropout": 0.5 if side >= 64 else 0.3,
         }
-        size = side  # Of the feature map, along the default point.
+        size = side  # Of the feature map, with the default values.
         for number in range(1, most_blocks + 1):
             if number == 1:
                 stride = 4 if side >= 128 else 2 if side >= 64 else 1
@@ -129,7 +129,7 @@ class Ranges:
             defaults[f"strides_{number}"] = stride
             size = -(-size // stride)
             pool = "max" if number in (1, 2, 5) and size >= 2 else "none"
-            # Without early pools, large images give dense layers of billions.
+            # Without early pools, large images give dense layers billions of weights.
             kinds: tuple[str, ...] = ("max", "average", "none")
             if number <= 2 and side >= 32:
                 kinds = ("max", "average")

@@ -79,7 +79,7 @@ def test_check_int_takes_exactly_its_range(value, one, other):
 
 
 @given(st.floats(-2, 2), st.floats(-2, 2))
-def test_check_float_tells_inclusive_from_exclusive_bounds(value, bound):
+def test_check_float_has_inclusive_and_exclusive_bounds(value, bound):
     """`minimum` and `maximum` are allowed values; `above` and `below` are not."""
 
     def passes(*args, **kwargs):

@@ -420,4 +420,4 @@ def test_names_of_imagenet_without_network(class_index, monkeypatch):
     with pytest.raises(OSError, match=f"Cannot download {url}") as caught:
         decode_predictions(np.eye(1000)[:1])
     path = class_index.parent / "keras/models/classes.json"
-    assert str(caught.value).endswith(f"put it at {path}.")
+    assert f"put it at {path}; the variable KERAS_HOME" in str(caught.value)

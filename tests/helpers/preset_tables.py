@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# fc6 to predictions behind 6 by 6 pixels of 256 channels.
+# fc6 to predictions after 6 by 6 pixels of 256 channels.
 DENSE = [
     ("flatten", (9216,), 0),
     ("fc6", (4096,), 37_752_832),

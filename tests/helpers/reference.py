@@ -162,7 +162,7 @@ def pair(value):
 
 
 def conv_block(x, arguments, kernel, bias):
-    """Output of `ConvBlock(**arguments)`, of which every argument is given."""
+    """Output of `ConvBlock(**arguments)`, with every argument given."""
     x = np.asarray(x, np.float64)
     for stage in arguments["order"]:
         if stage == "conv":

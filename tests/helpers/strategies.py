@@ -101,7 +101,7 @@ def model_arguments(draw):
         "dense_units": tuple(draw(st.lists(st.integers(1, 5), max_size=3))),
         "dropout": draw(st.sampled_from([0.0, 0.5])),
         "resize": resize,
-        "rescale": draw(st.sampled_from([None, 1 / 255])),
+        "rescale": draw(st.sampled_from([None, 1.0, 1 / 255])),
         "dropout_position": draw(st.sampled_from(["after", "before"])),
         "dense_activation": draw(st.sampled_from([None, "relu", "gelu"])),
         "adaptive_pool": draw(st.none() | pairs(1, 3)),
@@ -146,5 +146,5 @@ class RandomHyperParameters(keras_tuner.HyperParameters):
 
 
 def points():
-    """Random points of whichever space asks."""
+    """Random values for any search space."""
     return st.integers(0, 2**32 - 1).map(RandomHyperParameters)

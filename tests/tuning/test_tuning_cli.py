@@ -1,8 +1,10 @@
-"""The command line: help without TensorFlow, one message per error, any images."""
+"""The command line: options, one message per error, any images."""
 
 from __future__ import annotations
 
 import csv
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from tuning.store.directory import write_json
 
 from alexnet import AlexNet
 from tuning import SearchSettings
+from tuning.__main__ import main
+from tuning.commands.search import search
+from tuning.store.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
+INTERRUPTING = (signal.SIGINT, signal.SIGTERM)
 TINY = ["--trials", "1", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]
 NETS = """
 import keras
@@ -96,83 +101,81 @@ ERRORS = {
     "no-such-model": (["space", "--model", "nets:Wild"], "received model='nets:Wild'"),
     "status-of-nothing": (["status", "nowhere"], "received nowhere, which has no"),
     "best-of-nothing": (["best", "nowhere"], "received nowhere, which has no"),
-    "status-of-damage": (["status", "damaged"], "unexpected content: it lacks the"),
+    "status-of-damage": (["status", "damaged"], "it lacks the settings of a search"),
     "best-without-trials": (["best", "begun"], "must have completed a trial"),
 }
 
 
-@pytest.fixture(scope="module")
-def errors(folder):
-    """Return what the commands of `ERRORS` came to; they run side by side."""
-    running = {}
-    for name, (line, _) in ERRORS.items():
-        if line[0] == "search" and "--directory" not in line:
-            line = [*line, "--directory", f"runs/{name}"]
-        running[name] = start(*line, cwd=folder)
-    return {name: end(process) for name, process in running.items()}
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Return a function that runs a command here and returns what `end` does."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTING}
+    yield lambda *line: (main([str(word) for word in line]), *capsys.readouterr())
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    sys.modules.pop("nets", None)
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_an_error_is_one_message(errors, name):
-    """What cannot be done is told on standard error, without a traceback; status 1."""
-    status, output, message = errors[name]
+def check_error(name, status, output, message):
+    """Check that an error is told on standard error, without a traceback; status 1."""
     assert status == 1
     assert ERRORS[name][1] in message
     assert "Traceback" not in message
     assert len(message.splitlines()) <= 2, message
-    assert message.split(":")[0].endswith("Error")
+    assert re.match("[A-Za-z]+Error: ", message)
     assert output == ""
 
 
-def test_an_error_leaves_no_directory(errors, folder):
-    """A search that cannot begin leaves nothing behind."""
-    assert len(errors) == len(ERRORS)
-    assert not list((folder / "runs").glob("*"))
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_one_message(name, folder, run):
+    """What cannot be done is one message; a search that cannot begin leaves nothing."""
+    line, _ = ERRORS[name]
+    if line[0] == "search" and "--directory" not in line:
+        line = [*line, "--directory", f"runs/{name}"]
+    check_error(name, *run(*line))
+    assert not (folder / "runs" / name).exists()
     assert not (folder / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["no-such-data", "status-of-nothing"])
+def test_an_error_of_a_process_is_one_message(name, folder):
+    """So it is in a process of its own, where nothing else reaches the terminal."""
+    line = [*ERRORS[name][0], *["--directory", "own"] * (name == "no-such-data")]
+    check_error(name, *end(start(*line, cwd=folder)))
+    assert not (folder / "own").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["search", "--tuner", "magic"], "invalid choice: 'magic'"),
-        (["search", "--trials", "few"], "invalid int value: 'few'"),
-        (["serach"], "invalid choice: 'serach'"),
+        ([], "Search the hyperparameters"),
+        (["search", "--tuner", "magic"], "'--tuner': 'magic' is not one of 'random'"),
+        (["search", "--trials", "few"], "'--trials': 'few' is not a valid integer"),
+        (["search", "--image-size", "8", "x"], "unexpected extra argument (x)"),
+        (["search", "--image-size", "x"], "'--image-size': 'x' is not a valid integer"),
+        (["status"], "Missing argument 'DIRECTORY'"),
+        (["serach"], "No such command 'serach'"),
     ],
 )
-def test_a_wrong_command_line_is_told_with_its_use(arguments, shown, tmp_path):
+def test_a_wrong_command_line_is_shown_with_its_use(arguments, shown, run):
     """A wrong command line has status 2, its use and the wrong part."""
-    status, output, message = end(start(*arguments, cwd=tmp_path))
+    status, output, message = run(*arguments)
     assert status == 2
     assert shown in message
-    assert message.startswith("usage: python -m tuning")
+    assert message.startswith("Usage: ")
     assert output == ""
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"]])
-def test_help_imports_nothing_heavy(arguments, tmp_path):
-    """Help answers without TensorFlow, Keras, NumPy or Ray."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "tuning", *arguments],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0
-    assert done.stdout.startswith("usage: python -m tuning")
-    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert "argparse" in imported
-    heavy = {"tensorflow", "keras", "keras_tuner", "numpy", "ray", "alexnet", "sklearn"}
-    assert not {name.split(".")[0] for name in imported} & heavy
-
-
-def test_help_shows_every_setting_with_its_default(tmp_path):
-    """Each setting of a search is an option that tells its default."""
-    _, output, _ = end(start("search", "--help", cwd=tmp_path))
-    text = " ".join(output.split())
-    for option, default in {
+def test_help_shows_every_setting_with_its_default(run):
+    """Each setting of a search is an option; its help has its own default."""
+    _, output, _ = run("search", "--help")
+    blocks = re.split(r"\n  (?=--|-h)", output)[1:]
+    options = {block.split()[0]: " ".join(block.split()) for block in blocks}
+    names = {f"--{name.replace('_', '-')}" for name in SearchSettings.model_fields}
+    assert set(options) == {*names, "-h,"}
+    defaults = {
         "--data": "digits",
         "--tuner": "random",
         "--trials": 12,
@@ -181,17 +184,54 @@ def test_help_shows_every_setting_with_its_default(tmp_path):
         "--model": "alexnet:AlexNet",
         "--objective": "val_accuracy",
         "--validation-fraction": 0.2,
-    }.items():
-        assert f" {option} " in text
-        assert f"(default: {default})" in text
-    for option in ("--address", "--cpus-per-trial", "--gpus-per-trial"):
-        assert f" {option} " in text
-    for option in ("--start-with", "--add"):
-        assert f" {option} " in text
-    for option in ("--directory", "--tune", "--image-size", "--horizontal-flip"):
-        assert f" {option} " in text
-    for option in ("--max-parameters", "--max-multiply-adds", "--workers"):
-        assert f" {option} " in text
+        "--max-parameters": 100_000_000,
+        "--keep": 3,
+    }
+    for option, text in options.items():
+        shown = re.findall(r"\[default: (.*)\]", text)
+        assert shown == [str(defaults[name]) for name in [option] if name in defaults]
+
+
+def test_options_are_the_settings(folder, monkeypatch):
+    """Each option sets its setting; without options a search has the defaults."""
+    monkeypatch.chdir(folder)
+    context = search.make_context("search", [])
+    assert SearchSettings(**context.params) == SearchSettings()
+    given = {
+        "data": ("mnist", "mnist"),
+        "tuner": ("bayesian", "bayesian"),
+        "trials": ("7", 7),
+        "epochs": ("3", 3),
+        "directory": ("elsewhere", "elsewhere"),
+        "seed": ("5", 5),
+        "model": ("nets:Wide", "nets:Wide"),
+        "tune": ("filters_*, dropout,", ("filters_*", "dropout")),
+        "objective": ("val_loss", "val_loss"),
+        "image_size": ("48 64", (48, 64)),
+        "validation_fraction": ("0.5", 0.5),
+        "max_parameters": ("1000", 1000),
+        "max_multiply_adds": ("2000", 2000),
+        "address": ("head:1", "head:1"),
+        "workers": ("2", 2),
+        "cpus_per_trial": ("1", 1),
+        "gpus_per_trial": ("0.25", 0.25),
+        "keep": ("2", 2),
+        "prune": ("halving", "halving"),
+        "trial_timeout": ("60", 60.0),
+        "start_with": ("paper,point.json", ("paper", {"batch_size": 17})),
+        "add": ("slim", ("slim",)),
+    }
+    switches = {"horizontal_flip": True, "retry_oom": True, "isolate_trials": True}
+    assert {*given, *switches} == set(SearchSettings.model_fields)
+    line = [f"--{name.replace('_', '-')}" for name in switches]
+    for name, (text, _) in given.items():
+        words = text.split(" ") if name == "image_size" else [text]
+        line += [f"--{name.replace('_', '-')}", *words]
+    expected = {name: value for name, (_, value) in given.items()}
+    context = search.make_context("search", line)
+    assert SearchSettings(**context.params) == SearchSettings(**expected, **switches)
+    context = search.make_context("search", ["--image-size", "48", "--trials", "64"])
+    assert (context.params["image_size"], context.params["trials"]) == (48, 64)
 
 
 def test_space_lists_every_hyperparameter_with_its_range(folder):
@@ -213,13 +253,16 @@ def test_space_lists_every_hyperparameter_with_its_range(folder):
     assert lines["batch_size"] == ["32", "32"]
 
 
-def test_best_points_to_the_model_of_the_best_trial_alone(folder):
+def test_best_points_to_the_model_of_the_best_trial_alone(folder, run):
     """While a search goes on, best/ may hold the model of an earlier best trial."""
     search = ("search", "--data", "some.npz", *TINY, "--directory", "b")
     assert end(start(*search, cwd=folder))[0] == 0
-    assert "load_model(" in end(start("best", "b", cwd=folder))[1]
+    for command in (["status", "b"], ["best", "b"]):
+        status, output, message = end(start(*command, cwd=folder))
+        assert (status, message) == (0, "")
+    assert "load_model(" in output
     write_json(folder / "b" / "best" / "hyperparameters.json", {"batch_size": 999})
-    status, output, _ = end(start("best", "b", cwd=folder))
+    status, output, _ = run("best", "b")
     assert (status, "load_model(" in output) == (0, False)
     assert "Its model is written when the search ends." in output
 

@@ -37,8 +37,8 @@ def _pixels(text: str) -> int | tuple[int, ...]:
 
 _POINTS = _Parsed("points", given_points)
 _TYPES: dict[str, click.ParamType] = {
-    "data": click.Path(),
-    "directory": click.Path(file_okay=False),
+    "data": click.Path(readable=False),
+    "directory": click.Path(readable=False),
     "tune": _Parsed("names", _patterns),
     "image_size": _Parsed("pixels", _pixels),
     "start_with": _POINTS,

@@ -14,7 +14,7 @@ from tuning.settings import SearchSettings
 from tuning.store.files import StoreError, read_json
 from tuning.store.layout import Store
 
-_directory = click.argument("directory", type=click.Path(file_okay=False))
+_directory = click.argument("directory", type=click.Path(readable=False))
 
 
 @click.command(epilog=example("tuning status runs/digits"))

@@ -186,7 +186,7 @@ def test_points_are_the_published_networks_for_cifar10(preset):
 
 
 def test_the_network_at_a_point_computes_what_the_published_one_does():
-    """But for what is told, outputs are those of the preset (float32)."""
+    """Apart from the changes, outputs are those of the preset (float32)."""
     _, hp = nearest("cifar10_quick", (32, 32, 3))
     model = AlexNet.from_hyperparameters(hp, (32, 32, 3), 10)
     published = AlexNet.from_preset("cifar10_quick", dense_activation="relu")

@@ -117,10 +117,17 @@ def test_differences_of_the_code_from_the_paper():
     ],
 )
 def test_comparison_lists_the_differences(pair, expected):
-    """Inputs, layers, arguments and training that differ are told in lines."""
+    """Inputs, layers, arguments and training that differ have lines."""
     text = comparison(*pair)
     assert expected in " ".join(words(text))
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_paddings_of_other_windows_are_not_compared():
+    """Padding is a difference only if size and strides are the same."""
+    text = comparison("torchvision", "cifar10_quick")
+    assert "kernel_size of conv1" in text
+    assert "\npadding" not in text
 
 
 def test_one_renderer_names_both_networks():

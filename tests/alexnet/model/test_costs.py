@@ -66,7 +66,7 @@ class Heavier:
     """Before `AlexNet`, gives it a head with more weights."""
 
     def draw_head(self, inputs):
-        """Draw the head behind one more convolution."""
+        """Draw the head after one more convolution."""
         return super().draw_head(keras.layers.Conv2D(3, 1)(inputs))
 
 

@@ -104,7 +104,7 @@ def test_without_network(published, kept, monkeypatch):
     publish(monkeypatch, url, sha256=digest(published))
     with pytest.raises(WeightsError, match=f"Cannot download {url} ") as caught:
         load()
-    assert str(caught.value).endswith(f"put it at {kept}.")
+    assert f"put it at {kept}; the variable KERAS_HOME" in str(caught.value)
     kept.write_bytes(published.read_bytes())
     np.testing.assert_allclose(load()(IMAGES), expected(), **CLOSE)
 
@@ -149,7 +149,7 @@ def test_downloads_that_stall(monkeypatch, kept):
         publish(monkeypatch, url, sha256="00")
         with pytest.raises(WeightsError, match="timed out") as caught:
             load()
-    assert str(caught.value).endswith(f"put it at {kept}.")
+    assert f"put it at {kept}; the variable KERAS_HOME" in str(caught.value)
     assert socket.getdefaulttimeout() == before
 
 
@@ -159,6 +159,15 @@ def test_downloads_that_cannot_be_kept(kept):
     kept.mkdir(parents=True)
     with pytest.raises(WeightsError, match=f"Is a directory: '{kept}'"):
         load()
+
+
+def test_where_downloads_are_kept(tmp_path, monkeypatch):
+    """Downloads lie in Keras' directory, as `keras.utils.get_file` documents it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    assert downloads.keras_folder() == tmp_path / ".keras"
+    monkeypatch.setenv("KERAS_HOME", "~/elsewhere")
+    assert downloads.keras_folder() == tmp_path / "elsewhere"
 
 
 def test_presets_without_published_weights():

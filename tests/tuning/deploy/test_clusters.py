@@ -18,7 +18,8 @@ import yaml
 from search_process import NETS, ROOT, rows_of, statuses
 from slurm_cluster import SlurmCluster
 
-from tuning.__main__ import _parser, _settings
+from tuning.commands.search import search
+from tuning.settings import SearchSettings
 
 FOLDER = ROOT / "tuning" / "deploy"
 GUIDE = (FOLDER / "README.md").read_text()
@@ -120,8 +121,8 @@ def differences(value, schema, path="rayjob"):
 def search_options(command):
     """Return the settings of a search's command line, by the command's own parser."""
     words = shlex.split(command)
-    start = words.index("search")
-    return _settings(_parser().parse_args(words[start:]))
+    options = words[words.index("search") + 1 :]
+    return SearchSettings(**search.make_context("search", options).params)
 
 
 def test_manifest_is_a_ray_job():
