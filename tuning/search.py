@@ -15,7 +15,7 @@ from tuning.store.files import StoreError, WriteError, write_csv, write_json
 from tuning.store.layout import Store
 from tuning.store.lock import locked, wait_until_left
 from tuning.store.objective import Objective
-from tuning.store.recovery import Notify, read_record, read_settings
+from tuning.store.recovery import Notify, read_settings
 from tuning.store.results import read_results, table
 from tuning.view.progress import Progress
 from tuning.view.status import leaderboard
@@ -109,7 +109,6 @@ class Search:
         self.facts = facts
         self.space = space
         self.given = given
-        self.objective = Objective(settings.objective)
 
     @classmethod
     def open(cls, settings: SearchSettings, store: Store, notify: Notify) -> Search:
@@ -144,12 +143,11 @@ class Search:
         facts = DataFacts(data.image_shape, data.num_classes, rescale)
         space = SearchSpace(settings, facts)
         space.check_limits()
-        tried = {}
-        for trial_id in store.trial_ids() if settings.add else ():
-            try:
-                tried[trial_id] = read_record(store, trial_id, []).values
-            except ValueError:  # Damaged; the oracle draws its values again.
-                continue
+        tried = {
+            row["trial"]: row["hyperparameters"]
+            for row in (read_results(store) if settings.add else ())
+            if row["status"] != "DAMAGED"  # The oracle draws those again.
+        }
         settings, given = given_values(settings, stored, space, tried, notify)
         space.settings = settings
         store.is_new = stored is None
@@ -226,7 +224,7 @@ class Search:
             SearchError: There is none, or trials have not ended.
         """
         settings, store = self.settings, self.store
-        best = next(iter(self.objective.ranked_rows(rows)), None)
+        best = next(iter(Objective(settings.objective).ranked_rows(rows)), None)
         if not rows:
             raise SearchError(
                 "The search must find a point within the limits; received "
