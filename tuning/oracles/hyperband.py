@@ -48,7 +48,7 @@ class Hyperband:
         settings = space.settings
         self.total = settings.total_trials
         self.objective = Objective(settings.objective)
-        self.brackets = Brackets(settings.epochs, self.objective)
+        self.brackets = Brackets(settings.epochs)
         self._full: set[int] = set()  # Brackets for which there are no more values.
 
     def propose(self, trials: Trials, trial_id: str) -> Proposal | None:
@@ -129,7 +129,7 @@ class Hyperband:
 
         def rank(record: TrialRecord) -> tuple[float, int]:
             root = record
-            while root.continues is not None:
+            while root.continues in trials.records:  # Its own may be lost.
                 root = trials.records[root.continues]
             return self.objective.cost_of(record.score or 0.0), int(root.trial)
 

@@ -1,7 +1,8 @@
 """What to try next, by each kind of search.
 
 Each kind is a function of the trials so far, so that an oracle that is started again
-proposes what it would have proposed.
+proposes what it would have proposed; for a trial whose record is lost, of those before
+it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tuning.store.records import TrialRecord
 # What Bayesian search compares: evenly drawn, and around the best of them.
 CANDIDATES = 2000
 SPREADS = (0.1, 0.02)
+# KerasTuner gives up after as many values in a row that were tried.
+MAX_TRIED = 21
 
 
 class Proposal(NamedTuple):
@@ -51,14 +54,14 @@ class Kind(Protocol):
 
 
 class Trials:
-    """The trials of a search in the order in which they began, and what was drawn.
+    """The trials of a search, and the values that are drawn for more.
 
     Args:
         space: Of the search.
         given: Values that people named, complete, to be tried before all others.
 
     Attributes:
-        records: By id.
+        records: By id, in the order of their numbers.
         draws: Random state of the next draw.
     """
 
@@ -68,10 +71,24 @@ class Trials:
         self.records: dict[str, TrialRecord] = {}
         self.draws = derive_seed(space.settings.seed, "oracle")
         self._tried: set[str] = set()
+        self._ends: set[int] = set()  # Random states after the draws on record.
 
-    def know(self, values: dict[str, Any]) -> None:
-        """Take values as tried."""
-        self._tried.add(_key(values))
+    def put(self, record: TrialRecord) -> None:
+        """Hold a record, new or changed."""
+        is_new = record.trial not in self.records
+        last = next(reversed(self.records), record.trial)
+        self.records[record.trial] = record
+        if int(last) > int(record.trial):
+            self.records = dict(sorted(self.records.items(), key=_number))
+        # One that continues another has the other's values, which may be lost.
+        if is_new and record.continues is None:
+            self._tried.add(_key(record.values))
+            self._ends.add(record.draws)
+
+    def before(self, trial_id: str) -> list[TrialRecord]:
+        """Return the records of the trials with lower numbers."""
+        number = int(trial_id)
+        return [r for r in self.records.values() if int(r.trial) < number]
 
     def is_new(self, values: dict[str, Any]) -> bool:
         """Return whether values were not tried and are within the limits."""
@@ -89,29 +106,34 @@ class Trials:
     def draw(self) -> dict[str, Any] | None:
         """Return untried values: given ones, then the default ones, then at random.
 
-        None if all were tried, or none within the limits was found.
+        None if all were tried, or none within the limits was found; drawing again
+        then finds none either.
         """
         if (values := self.next_given()) is not None:
             return values
         if self.is_new(self.space.default):
             return dict(self.space.default)
-        for _ in range(MAX_DRAWS):
-            values = self._untried()
-            if values is None or self.space.fits(values):
-                return values
-        return None
-
-    def _untried(self, attempts: int = 21) -> dict[str, Any] | None:
-        """Draw as KerasTuner does, which gives up after so many tried ones."""
-        for _ in range(attempts):
+        start, num_tried, num_beyond = self.draws, 0, 0
+        while num_tried < MAX_TRIED and num_beyond < MAX_DRAWS:
             values = self.space.draw(self._sample)
             if _key(values) not in self._tried:
-                return values
+                if self.space.fits(values):
+                    return values
+                num_tried, num_beyond = 0, num_beyond + 1
+            elif self.draws in self._ends:  # Of a trial after one that was lost.
+                num_tried = num_beyond = 0
+            else:
+                num_tried += 1
+        self.draws = start
         return None
 
     def _sample(self, entry: Any) -> Any:
         self.draws += 1
         return entry.random_sample(self.draws - 1)
+
+
+def _number(item: tuple[str, TrialRecord]) -> int:
+    return int(item[0])
 
 
 def _key(values: dict[str, Any]) -> str:
@@ -155,7 +177,7 @@ class BayesianSearch(RandomSearch):
         self.process = GaussianProcess(space.hp, objective, self.seed)
 
     def _values(self, trials: Trials, trial_id: str) -> dict[str, Any] | None:
-        records = trials.records.values()
+        records = trials.before(trial_id)
         ended = [r for r in records if r.status in ("COMPLETED", "PRUNED")]
         if len(ended) < self.num_initial or trials.next_given():
             return trials.draw()
@@ -191,12 +213,12 @@ class GridSearch(RandomSearch):
     def __init__(self, space: SearchSpace) -> None:
         super().__init__(space.settings.epochs)
         self.space = space
-        self.grid = Grid(space.hp, Objective(space.settings.objective))
+        self.grid = Grid(space.hp)
 
     def _values(self, trials: Trials, trial_id: str) -> dict[str, Any] | None:
         if (values := trials.next_given()) is not None:
             return values
-        for record in reversed(trials.records.values()):
+        for record in reversed(trials.before(trial_id)):
             if not record.is_given:
                 return self._after(record.values, trials.is_new)
         default = dict(self.space.default)

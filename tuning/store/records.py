@@ -122,6 +122,11 @@ class TrialRecord(Strict):
     def _check_whole(self) -> TrialRecord:
         if len({len(values) for values in self.history.values()}) > 1:
             raise ValueError("its metrics are not of the same epochs")
+        number = int(self.trial)
+        if self.continues is not None and int(self.continues) >= number:
+            raise ValueError("it continues a trial that is not before it")
+        if self.bracket is not None and self.bracket > number:
+            raise ValueError("its bracket has a number beyond its own")
         if self.status in ("COMPLETED", "PRUNED") and self.score is None:
             raise ValueError("it has no score")
         if self.status == "FAILED" and self.failure is None:
