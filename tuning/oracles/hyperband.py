@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tuning.oracles.engine import Brackets
-from tuning.oracles.proposals import Proposal, Trials
+from tuning.oracles.proposals import Proposal
+from tuning.oracles.trials import Trials
 from tuning.space.search_space import SearchSpace
 from tuning.store.objective import Objective
 from tuning.store.records import TrialRecord

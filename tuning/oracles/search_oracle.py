@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from tuning.oracles.hyperband import Hyperband
 from tuning.oracles.proposals import (
@@ -19,15 +19,15 @@ from tuning.oracles.proposals import (
     Kind,
     Proposal,
     RandomSearch,
-    Trials,
 )
 from tuning.oracles.pruning import stops
+from tuning.oracles.trials import Trials
 from tuning.settings import derive_seed
 from tuning.space.search_space import SearchSpace
 from tuning.store.files import write_bytes
 from tuning.store.layout import Store
 from tuning.store.objective import Objective
-from tuning.store.records import Failure, TrialRecord
+from tuning.store.records import Failure, Result, TrialRecord
 from tuning.store.recovery import Notify, has_weights, sound_records
 from tuning.store.retention import Retention
 
@@ -35,27 +35,6 @@ FAILURES_AT_START = 3
 
 WAIT: Literal["wait"] = "wait"
 DONE: Literal["done"] = "done"
-
-
-class Result(NamedTuple):
-    """How a trial ended.
-
-    Attributes:
-        failure: Why it failed; None if it did not.
-        is_pruned: Whether the oracle stopped it early.
-        best_epoch: The epoch whose weights are on disk, from 0.
-        parameters, multiply_adds: Cost of its network.
-        seconds: What its training took.
-        notes: What happened to it, for people.
-    """
-
-    failure: Failure | None = None
-    is_pruned: bool = False
-    best_epoch: int | None = None
-    parameters: int | None = None
-    multiply_adds: int | None = None
-    seconds: float | None = None
-    notes: tuple[str, ...] = ()
 
 
 class SearchOracle:
@@ -75,7 +54,6 @@ class SearchOracle:
 
     Attributes:
         halted: Why no more trials are handed out; None if they are.
-
     """
 
     def __init__(
@@ -123,12 +101,12 @@ class SearchOracle:
         """
         if self.halted is not None:
             return DONE
-        running = self._running()
+        running = self.trials.running()
         if worker in running:
             return running[worker]
         if self.has_failed():
             return WAIT if running else DONE  # One that runs may yet succeed.
-        record = next(iter(self._waiting()), None) or self._new()
+        record = next(iter(self.trials.waiting()), None) or self._new()
         if record is None:
             return WAIT if running else DONE
         began = record.began or time.time()
@@ -190,27 +168,26 @@ class SearchOracle:
 
     def abandon(self, worker: str, message: str) -> bool:
         """Fail the trial of a worker that died for good; return whether it had one."""
-        record = self._running().get(worker)
+        record = self.trials.running().get(worker)
         if record is not None:
             self.end(record.trial, Result(failure=Failure(kind=None, message=message)))
         return record is not None
 
     def release(self, worker: str) -> None:
         """Let any worker resume the trial of one whose machine is gone."""
-        record = self._running().get(worker)
+        record = self.trials.running().get(worker)
         if record is not None:
             with self._halting():
                 self._save(record.replace(worker=None))
 
     def progress(self) -> dict[str, Any]:
         """Return what has become of the trials, as plain data."""
-        ended = [r for r in self.records.values() if r.has_ended]
-        ended.sort(key=lambda record: record.ended or 0.0)
-        running = (record.trial for record in self._running().values())
+        ended = sorted(self.trials.ended(), key=lambda record: record.ended or 0.0)
+        running = (record.trial for record in self.trials.running().values())
         return {
             "total": self.total,
             "running": sorted(running, key=int),
-            "waiting": [record.trial for record in self._waiting()],
+            "waiting": [record.trial for record in self.trials.waiting()],
             "ended": [(record.trial, record.status, record.score) for record in ended],
             "has_failed": self.has_failed(),
             "halted": self.halted,
@@ -218,27 +195,12 @@ class SearchOracle:
 
     def has_failed(self) -> bool:
         """Return whether every trial so far has failed, as the user's code would."""
-        ended = [record for record in self.records.values() if record.has_ended]
+        ended = self.trials.ended()
         return len(ended) >= min(FAILURES_AT_START, self.total) and all(
             record.status == "FAILED" for record in ended
         )
 
     # How it keeps its records.
-
-    def _running(self) -> dict[str, TrialRecord]:
-        return {
-            record.worker: record
-            for record in self.records.values()
-            if record.worker is not None and not record.has_ended
-        }
-
-    def _waiting(self) -> list[TrialRecord]:
-        waiting = (
-            record
-            for record in self.records.values()
-            if record.worker is None and not record.has_ended
-        )
-        return sorted(waiting, key=lambda record: int(record.trial))
 
     def _new(self) -> TrialRecord | None:
         lost = (key for key in self._lost if key not in self.records)
@@ -322,7 +284,7 @@ class SearchOracle:
         """
         again = set(self._without_weights(notify))
         if self.has_failed():
-            again |= {r.trial for r in self.records.values() if r.has_ended}
+            again |= {record.trial for record in self.trials.ended()}
         for record in list(self.records.values()):
             if record.trial in again:
                 self.store.error_file(record.trial).unlink(missing_ok=True)

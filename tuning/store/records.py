@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -65,6 +65,27 @@ class Failure(Strict):
 
     kind: str | None
     message: str
+
+
+class Result(NamedTuple):
+    """How a trial ended.
+
+    Attributes:
+        failure: Why it failed; None if it did not.
+        is_pruned: Whether the oracle stopped it early.
+        best_epoch: The epoch whose weights are on disk, from 0.
+        parameters, multiply_adds: Cost of its network.
+        seconds: What its training took.
+        notes: What happened to it, for people.
+    """
+
+    failure: Failure | None = None
+    is_pruned: bool = False
+    best_epoch: int | None = None
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class TrialRecord(Strict):
