@@ -63,7 +63,7 @@ class Failure(Strict):
         message: The traceback, or what ends as one does.
     """
 
-    kind: str | None
+    kind: str | None = None
     message: str
 
 

@@ -7,11 +7,11 @@ import random
 import zlib
 
 import pytest
-
-from tuning import HyperAlexNet, SearchSettings
 from tuning.oracles.kinds import durable, make_oracle
 from tuning.points.values import public
 from tuning.store.directory import Store
+
+from tuning import HyperAlexNet, SearchSettings
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [

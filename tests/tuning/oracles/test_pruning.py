@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tuning.oracles.kinds import make_oracle
+from tuning.store.directory import Store
+from tuning.trial.tuner import TrialTuner
 
 from tuning import HyperAlexNet, SearchSettings
-from tuning.oracles.kinds import make_oracle
 from tuning.oracles.pruning import halving_stops, is_rung, median_stops
-from tuning.store.directory import Store
 from tuning.store.results import ranked, read_results
-from tuning.trial.tuner import TrialTuner
 from tuning.view.status import status
 
 # KerasTuner calls threading.currentThread().getName().
