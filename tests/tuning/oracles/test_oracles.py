@@ -33,6 +33,8 @@ from tuning.store import files as files_module
 from tuning.store.files import read_json
 from tuning.store.records import Result
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_first_trial_is_the_default_point(tmp_path, tuner):
