@@ -44,10 +44,11 @@ def measure(
     options: argparse.Namespace, directory: str
 ) -> tuple[str, list[tuple[str, ...]]]:
     """Return a heading, and a row per quantity: name, median, 95th percentile, unit."""
-    from tuning import HyperAlexNet, SearchSettings
-    from tuning.cluster.resources import num_cores
     from tuning.oracles.kinds import make_oracle
     from tuning.store.directory import Store
+
+    from tuning import HyperAlexNet, SearchSettings
+    from tuning.cluster.resources import num_cores
 
     settings = SearchSettings(
         tuner=options.tuner,

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from tuning.store.directory import write_json
 
 from alexnet import AlexNet
 from tuning import SearchSettings
-from tuning.store.directory import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--trials", "1", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]

@@ -7,15 +7,15 @@ import json
 
 import pytest
 from test_oracles import HYPERMODEL, TUNE, drive, new_oracle
-
-from tuning import SearchSettings, run_search
 from tuning.points.extension import go_on_with, without_tried
 from tuning.points.files import given_points, read_points
 from tuning.points.start_points import check_presets, complete_points, nearest
-from tuning.settings import TUNERS
 from tuning.space.limits import default_point, make_space
 from tuning.space.limits import point as point_at
 from tuning.store.directory import Store, StoreError, read_json
+
+from tuning import SearchSettings, run_search
+from tuning.settings import TUNERS
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [

@@ -7,10 +7,10 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+from tuning.space.limits import default_point, make_space
 
 from alexnet import AlexNet
 from tuning import HyperAlexNet
-from tuning.space.limits import default_point, make_space
 
 pytestmark = [
     # KerasTuner calls threading.currentThread().getName().

@@ -6,8 +6,6 @@ import pickle
 
 import keras_tuner
 import pytest
-
-from tuning import HyperAlexNet, SearchSettings
 from tuning.space.limits import (
     check_limits,
     costs,
@@ -16,6 +14,8 @@ from tuning.space.limits import (
     fits,
     make_space,
 )
+
+from tuning import HyperAlexNet, SearchSettings
 
 DIGITS = (8, 8, 1)
 

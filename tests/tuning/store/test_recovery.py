@@ -10,12 +10,12 @@ import shutil
 import h5py
 import pytest
 from test_oracles import TUNE, drive, end, files_of, new_oracle
-
-from tuning import SearchSettings
 from tuning.oracles.restore import mend_results
 from tuning.points.extension import go_on_with
-from tuning.settings import TUNERS
 from tuning.store.directory import Store, StoreError, read_json, write_json
+
+from tuning import SearchSettings
+from tuning.settings import TUNERS
 from tuning.store.recovery import check_weights, read_settings
 from tuning.store.results import read_results
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from tuning.store.directory import Store, write_json
+
 from tuning.store.results import leaderboard, ranked, read_results, table
 
 
