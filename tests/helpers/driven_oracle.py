@@ -115,7 +115,7 @@ def values_by_id(oracle):
 def planned(oracle):
     """Return all that says what each trial trains."""
     return [
-        (r.trial, r.values, r.seed, r.draws, r.continues, r.first_epoch, r.epochs)
+        (r.trial, r.values, r.seed, r.continues, r.first_epoch, r.epochs)
         for r in oracle.records.values()
     ]
 

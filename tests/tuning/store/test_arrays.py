@@ -113,6 +113,7 @@ def test_a_changed_byte_is_found_or_changes_nothing(tmp_path):
             except ValueError:
                 continue
             harmless += 1
+            check_arrays(file)
             assert meta == META
             assert_same(read, arrays)
     assert harmless < len(whole)
@@ -162,7 +163,7 @@ def test_hostile_headers_are_refused(tmp_path, header):
     length = len(text).to_bytes(2, "little")
     member = b"\x93NUMPY\x01\x00" + length + text + b"\0" * 8
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("meta.json", "{}")
+        archive.writestr("meta.json", '{"arrays": ["a"], "meta": {}}')
         archive.writestr("a.npy", member)
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
         read_arrays(file)
@@ -175,6 +176,21 @@ def test_meta_is_needed(tmp_path):
     for read in (read_arrays, check_arrays):
         with pytest.raises(ValueError, match=r"meta\.json"):
             read(file)
+
+
+def test_all_members_are_needed(tmp_path):
+    """An archive without a member that it names, or with another one, is refused."""
+    file = tmp_path / "a.npz"
+    small(file)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for names in ([*members][:2], [*members, "weights/2.npy"]):
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                archive.writestr(name, members.get(name, members["weights/0.npy"]))
+        for read in (read_arrays, check_arrays):
+            with pytest.raises(ValueError, match="its members are not those that were"):
+                read(file)
 
 
 @pytest.mark.parametrize("size", [0, 10, 100, 200, 1000, 50_000])

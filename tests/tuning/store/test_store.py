@@ -198,8 +198,8 @@ def test_refuses_what_version_0_1_wrote(tmp_path, name):
     write_json(tmp_path / name, {})
     match = (
         r"^The search directory must be of this version's making; received "
-        rf"{tmp_path}, whose search version 0\.1 wrote\. Finish it with that version, or choose "
-        r"another with --directory\.$"
+        rf"{tmp_path}, whose search version 0\.1 wrote\. Finish it with that version, "
+        r"or choose another with --directory\.$"
     )
     for refuse in (Store(tmp_path).create, Store(tmp_path).check_version):
         with pytest.raises(StoreError, match=match):
