@@ -60,7 +60,7 @@ def test_copies_share_what_never_changes():
 
 
 def test_values_are_read_where_they_are_set():
-    """`at` gives the values to whoever declares the space; no default shines through."""
+    """`at` gives the values to whoever declares the space, and not the defaults."""
     space = new_space(tune=())
     values = {**space.default, "filters_1": 16}
     hp = space.at(values)
