@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import psutil
-
 from tuning.store.directory import Store, read_json
 
 ROOT = Path(__file__).resolve().parents[2]

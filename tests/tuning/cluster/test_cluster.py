@@ -20,7 +20,6 @@ from search_process import (
     statuses,
     wait_for,
 )
-
 from tuning.store.directory import Store, read_json
 
 OPTIONS = ["--directory", "s", "--model", "nets:Slow", "--workers", "2"]

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from ray_cluster import LOOPBACK, NODE, cluster_of_one
 from search_process import NETS, ROOT, finish, rows_of, start, statuses, wait_for
+from tuning.store.directory import Store
 
 from tuning.cluster.token import read_again
-from tuning.store.directory import Store
 
 OPTIONS = ["--directory", "s", "--model", "nets:Slow", "--epochs", 2]
 # A node whose file systems are its own, with nothing at a path.

@@ -8,7 +8,6 @@ import signal
 import pytest
 from ray_cluster import LOOPBACK, cluster_of_one
 from search_process import finish, start, wait_for
-
 from tuning.store.directory import Store, read_json
 
 # Without dropout, which no two devices draw alike.
