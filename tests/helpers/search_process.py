@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import psutil
-from tuning.store.directory import Store, read_json
+
+from tuning.store.layout import Store
+from tuning.store.results import read_results
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--directory", "s", "--epochs", "1", "--workers", "0", "--tune", "batch_size"]
@@ -60,7 +62,7 @@ def start(folder, *arguments, stdout=subprocess.PIPE, most_bytes=None, **variabl
         # A Ray elsewhere is none of its business.
         env={
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}",
             "RAY_ADDRESS": "127.0.0.1:1",
             # Under a limit, Python leaves bytecode that is cut off in the sources.
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -73,7 +75,7 @@ def start(folder, *arguments, stdout=subprocess.PIPE, most_bytes=None, **variabl
     )
 
 
-def finish(process, timeout=150):
+def finish(process, timeout=300):
     """Return exit status, standard output and standard error."""
     try:
         output, errors = process.communicate(timeout=timeout)
@@ -84,7 +86,7 @@ def finish(process, timeout=150):
     return process.returncode, output, errors
 
 
-def wait_for(condition, process, timeout=90):
+def wait_for(condition, process, timeout=300):
     """Wait until a condition holds, while the process runs; return its value."""
     end = time.monotonic() + timeout
     while not (value := condition()):
@@ -106,14 +108,17 @@ def descendants(process, name=""):
     return found
 
 
+def kill(process, name):
+    """Kill a process of that title with SIGKILL; return its id."""
+    victim = wait_for(lambda: descendants(process, name), process)[0]
+    victim.kill()
+    return victim.pid
+
+
 def statuses(folder):
     """Return the trials' statuses by id."""
-    store = Store(folder / "s")
-    return {
-        trial: read_json(store.trial_file(trial))["status"]
-        for trial in store.trial_ids()
-        if store.trial_file(trial).exists()
-    }
+    rows = read_results(Store(folder / "s"))
+    return {row["trial"]: row["status"] for row in rows}
 
 
 def rows_of(folder):
@@ -128,14 +133,11 @@ def check_complete(folder, number):
     assert [int(row["trial"]) for row in rows] == list(range(number))
     assert {row["status"] for row in rows} == {"COMPLETED"}
     store = Store(folder / "s")
-    ended = [row[0] for row in read_json(store.oracle_file)["ended"]]
-    assert sorted(ended, key=int) == [row["trial"] for row in rows]
-    for row in rows:
-        record = read_json(store.record_file(row["trial"]))
-        assert max(record["history"]["val_accuracy"]) == float(row["score"])
+    for row in read_results(store):
+        assert max(row["history"]["val_accuracy"]) == row["score"]
     best = sorted(rows, key=lambda row: -float(row["score"]))[:KEPT]
     kept = [row for row in rows if store.weights_file(row["trial"]).exists()]
     assert sorted(row["trial"] for row in kept) == sorted(row["trial"] for row in best)
-    assert not list((folder / "s").rglob("checkpoint"))
+    assert not list((folder / "s").rglob("checkpoint.npz"))
     assert not list((folder / "s").rglob("*.damaged-*"))
     assert not list((folder / "s").rglob("*.part-*"))

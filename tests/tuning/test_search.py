@@ -10,11 +10,11 @@ from pathlib import Path
 
 import keras
 import pytest
-from tuning.space.limits import default_point, make_space
-from tuning.store.directory import Store, StoreError
 
 from alexnet import AlexNet
 from tuning import SearchError, SearchSettings, run_search
+from tuning.space.limits import default_point, make_space
+from tuning.store.directory import Store, StoreError
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [

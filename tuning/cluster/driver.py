@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tuning.cluster.resources import Share, check_cpus, cluster_share, local_share
-from tuning.cluster.session import WorkerError, joined_ray, local_ray
+from tuning.cluster.session import RESTARTS, WorkerError, joined_ray, local_ray
 from tuning.cluster.worker import NodeError, OracleService, Run, run_trial
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store.files import StoreError, write_bytes
@@ -28,8 +28,14 @@ from tuning.view.progress import Progress
 if TYPE_CHECKING:
     from alexnet.data import ImageData
 
-RESTARTS = 3  # Of a task whose process dies.
+ORACLE_RESTARTS = 100  # A process that dies at its start must not do so for ever.
 POLL_S = 0.5
+NOTHING_YET: dict[str, Any] = {
+    "ended": [],
+    "waiting": [],
+    "halted": None,
+    "has_failed": False,
+}
 
 
 def run_on_ray(
@@ -103,7 +109,7 @@ class _Driver:
             ray.remote(OracleService)
             .options(
                 num_cpus=0,
-                max_restarts=-1,
+                max_restarts=ORACLE_RESTARTS,
                 max_task_retries=-1,
                 scheduling_strategy=here,
             )
@@ -113,28 +119,30 @@ class _Driver:
         self.task = ray.remote(max_calls=int(run.settings.isolate_trials))(run_trial)
         self.run_argument = ray.put(run)
         self.arguments = (self.share, self.service, [ray.put(data)])
-        self.running: dict[Any, str] = {}
-        self.now = self._ask("progress")
-        self.ended_at_death = len(self.now["ended"])
-        self.waits = False  # Whether there is no trial before another task ends.
+        # Tasks in flight: their names, and how many trials had ended at their start.
+        self.running: dict[Any, tuple[str, int]] = {}
+        self.waits_at = -1  # How many had ended when there was no trial to hand out.
         self.is_done = False
+        self.now: dict[str, Any] = {"total": run.settings.total_trials, **NOTHING_YET}
+        if run.store.trial_ids():  # Otherwise the workers start beside the oracle.
+            self.now = self._ask("progress")
+        self.ended_at_death = len(self.now["ended"])
 
     def run(self) -> dict[str, Any]:
         """Run all trials; return what the oracle's progress is at the end."""
-        report = self.service.progress.remote()
         self._fill()
+        report = self.service.progress.remote()
         while self.running:
             done, _ = self.ray.wait([*self.running, report], timeout=POLL_S)
             if report in done:
-                self.progress.update(self.ray.get(report))
+                self.now = self._get(report)
+                self.progress.update(self.now)
                 self.ray.wait(list(self.running), timeout=POLL_S)
                 report = self.service.progress.remote()
-            ended = set(done) & set(self.running)
-            for reference in ended:
-                self._end(reference, self.running.pop(reference))
-            if ended:
+            for reference in set(done) & set(self.running):
+                self._end(reference)
                 self.now = self._ask("progress")
-                self._fill()
+            self._fill()
         self.progress.update(self.now)
         return self.now
 
@@ -173,15 +181,16 @@ class _Driver:
     def _fill(self) -> None:
         """Keep as many tasks in flight as there may be trials at once."""
         left = self.now["total"] - len(self.now["ended"])
-        names = (f"worker-{number}" for number in itertools.count())
         while len(self.running) < min(self.most, left) and self._may_start():
-            taken = self.running.values()
+            taken = {name for name, _ in self.running.values()}
+            names = (f"worker-{number}" for number in itertools.count())
             self._start(next(name for name in names if name not in taken))
 
     def _may_start(self) -> bool:
         if self.now["halted"] or self.now["has_failed"]:
             return False
-        waits = self.waits and bool(self.running)
+        # What a task was told may be old: by now another's trial may have ended.
+        waits = len(self.now["ended"]) <= self.waits_at
         return bool(self.now["waiting"]) or not (waits or self.is_done)
 
     def _start(self, name: str) -> None:
@@ -190,35 +199,34 @@ class _Driver:
             others = f"!in({','.join(self.left_out)})"
             options["label_selector"] = {"ray.io/node-id": others}
         task = self.task.options(max_retries=RESTARTS, **options)
-        self.running[task.remote(self.run_argument, name, *self.arguments)] = name
+        reference = task.remote(self.run_argument, name, *self.arguments)
+        self.running[reference] = name, len(self.now["ended"])
 
-    def _end(self, reference: Any, name: str) -> None:
-        """Act on the end of a task."""
-        errors = self.ray.exceptions
+    def _end(self, reference: Any) -> None:
+        """Act on the end of a task; after it, its name has no trial."""
+        name, ended_before = self.running.pop(reference)
+        answer = None
         try:
-            answer = self.ray.get(reference)
-        except errors.RayTaskError as error:
-            if isinstance(error.cause, NodeError):
-                self._leave_out(error.cause)
-            elif isinstance(error.cause, StoreError):
-                raise error.cause from None
-            else:
-                self._died(name, error)
-        except errors.NodeDiedError:
-            # Not the trial's fault; any worker may resume it.
-            self.waits = False
-            self._ask("call", "release", name)
-        except errors.RayError as error:
+            answer = self._get(reference)
+        except NodeError as error:
+            self._leave_out(error)
+        except self.ray.exceptions.NodeDiedError:
+            pass  # Not the trial's fault.
+        except self.ray.exceptions.RayError as error:
             self._died(name, error)
-        else:
-            self.waits = answer == "wait"
-            self.is_done = answer == "done"
+            return
+        self._ask("call", "release", name)
+        if answer is None:
+            self.waits_at = -1
+        elif answer == "wait":
+            self.waits_at = max(self.waits_at, ended_before)
+        elif answer == "done":
+            self.is_done = True
 
     def _died(self, name: str, error: Exception) -> None:
         """Fail the trial of a task that died for good; or the search, before one."""
         had_one = self._ask("call", "abandon", name, str(error))
         ended = len(self._ask("progress")["ended"])
-        self.waits = False
         # A process that ends because its trial hangs has none any more.
         if had_one or ended > self.ended_at_death:
             self.ended_at_death = ended
@@ -228,7 +236,7 @@ class _Driver:
             raise WorkerError(message) from error
         # Others run; this one's node may be at fault, or short of memory.
         self.progress.line(message)
-        self.waits = True
+        self.waits_at = ended
 
     def _leave_out(self, error: NodeError) -> None:
         """Continue without a node that came late and cannot run a trial."""
@@ -239,9 +247,12 @@ class _Driver:
             self.progress.line(f"A node that joined is left out. {error}")
 
     def _ask(self, method: str, *args: Any) -> Any:
+        return self._get(getattr(self.service, method).remote(*args))
+
+    def _get(self, reference: Any) -> Any:
         try:
-            return self.ray.get(getattr(self.service, method).remote(*args))
+            return self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, StoreError):
+            if isinstance(error.cause, (NodeError, StoreError)):
                 raise error.cause from None
             raise

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import secrets
 import shutil
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tuning.cluster.environment import variables
 from tuning.cluster.resources import num_cores
-from tuning.cluster.token import private_token
 from tuning.store.files import write_bytes
 from tuning.store.layout import Store
 
@@ -26,7 +24,15 @@ from tuning.store.layout import Store
 SPARE_STORE_BYTES = 200_000_000
 STOP_S = 2.0
 CONNECT_S = 10.0
+TOKEN_BYTES = 32
+# Of a task whose process dies. Ray counts its deaths for lack of memory apart, and
+# starts it again for ever unless told otherwise.
+RESTARTS = 3
+_ANY: dict[str, str | None] = {"RAY_task_oom_retries": str(RESTARTS)}
 _LOCAL: dict[str, str | None] = {
+    **_ANY,
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": None,
     # Without this, Ray on Linux listens on all of the machine's addresses.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -55,34 +61,85 @@ def local_ray(data_bytes: int = 0, store: Store | None = None) -> Iterator[Any]:
     Raises:
         WorkerError: Ray cannot start, or raised an error in the meantime.
     """
-    with variables(_LOCAL):
+    with variables(_LOCAL):  # Some of which Ray reads when it is imported.
         import ray
-
-        if ray.is_initialized():
-            raise WorkerError(
-                "A search starts a Ray of its own; received a process that has joined "
-                "one already. Call ray.shutdown() first, or set address or workers=0."
-            )
-        before = set(psutil.Process().children(recursive=True))
-        # Ray's sockets need a short path.
-        folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
+    if ray.is_initialized():
+        raise WorkerError(
+            "A search starts a Ray of its own; received a process that has joined one "
+            "already. Call ray.shutdown() first, or set address or workers=0."
+        )
+    before = set(psutil.Process().children(recursive=True))
+    # Ray's sockets need a short path.
+    folder = tempfile.mkdtemp(prefix="alexnet-", dir="/tmp")
+    if store is not None:
+        write_bytes(store.ray_file, folder.encode())
+    try:
+        own = {**_LOCAL, "RAY_AUTH_TOKEN_PATH": _write_token(f"{folder}/token")}
+        with _configured(own), _without_ray_errors(ray):
+            try:
+                _start_ray(ray, 2 * data_bytes + SPARE_STORE_BYTES, folder)
+                yield ray
+            finally:
+                # A second Ctrl-C.
+                with _own_handler(signal.SIGINT, signal.SIG_IGN):
+                    _stop_ray(ray, before)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
         if store is not None:
-            write_bytes(store.ray_file, folder.encode())
-        try:
-            with private_token(Path(folder, "token")):
-                try:
-                    _start_ray(ray, 2 * data_bytes + SPARE_STORE_BYTES, folder)
-                    yield ray
-                except ray.exceptions.RayError as error:
-                    raise WorkerError(f"The search could not go on: {error}") from error
-                finally:
-                    # A second Ctrl-C.
-                    with _own_handler(signal.SIGINT, signal.SIG_IGN):
-                        _stop_ray(ray, before)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            if store is not None:
-                store.ray_file.unlink(missing_ok=True)
+            store.ray_file.unlink(missing_ok=True)
+
+
+def _write_token(file: str) -> str:
+    """Make a token, which no command line and no environment holds; return its file."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_hex(TOKEN_BYTES))
+    return file
+
+
+@contextlib.contextmanager
+def _configured(values: dict[str, str | None]) -> Iterator[None]:
+    """Have Ray, which is started or joined meanwhile, use environment variables."""
+    try:
+        with variables(values):
+            read_again()
+            yield
+    finally:
+        read_again()
+
+
+@contextlib.contextmanager
+def _without_ray_errors(ray: Any) -> Iterator[None]:
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise WorkerError(f"The search cannot continue: {error}") from error
+
+
+def read_again() -> None:
+    """Have Ray's core read the variables again, which it does once per process."""
+    from ray import _raylet as core  # Without type annotations.
+
+    core.Config.initialize("")  # type: ignore[attr-defined]
+    core.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def variables(values: dict[str, str | None]) -> Iterator[None]:
+    """Set environment variables for a while, or remove those that are None."""
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        _put(values)
+        yield
+    finally:
+        _put(before)
+
+
+def _put(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def _start_ray(ray: Any, store_bytes: int, folder: str) -> None:
@@ -122,18 +179,17 @@ def joined_ray(address: str) -> Iterator[Any]:
     _check_listening(address)
     import ray
 
-    try:
+    with _configured(_ANY), _without_ray_errors(ray):
         try:
-            with _own_handler(signal.SIGTERM):
-                ray.init(address=address, **_QUIET)
-        except Exception as error:  # Whatever Ray raises: of four kinds so far.
-            raise WorkerError(_no_cluster(address, error)) from error
-        yield ray
-    except ray.exceptions.RayError as error:
-        raise WorkerError(f"The search could not go on: {error}") from error
-    finally:
-        with _own_handler(signal.SIGINT, signal.SIG_IGN):
-            ray.shutdown()
+            try:
+                with _own_handler(signal.SIGTERM):
+                    ray.init(address=address, **_QUIET)
+            except Exception as error:  # Whatever Ray raises: of four kinds so far.
+                raise WorkerError(_no_cluster(address, error)) from error
+            yield ray
+        finally:
+            with _own_handler(signal.SIGINT, signal.SIG_IGN):
+                ray.shutdown()
 
 
 def _check_listening(address: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tuning.cluster.session import local_ray
 
+pytestmark = pytest.mark.cluster
 # Ray tries for twenty seconds otherwise.
 IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
 CLIENT = """

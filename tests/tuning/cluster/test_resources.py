@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from tuning import SearchSettings
-from tuning.cluster.driver import resources
+from tuning.cluster import resources
 from tuning.cluster.resources import Share, check_cpus, cluster_share, local_share
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def machine(monkeypatch):
     """Stand in for a machine with 8 cores and 100 GB."""
     monkeypatch.setattr(resources, "num_cores", lambda: 8)
@@ -30,7 +33,7 @@ def machine(monkeypatch):
         (3, 2.0, 9, 1),
     ],
 )
-def test_one_worker_per_share_of_a_gpu(gpus, share, trials, workers):
+def test_one_worker_per_share_of_a_gpu(machine, gpus, share, trials, workers):
     """With GPUs there is a worker per share, and none without a trial."""
     found, count = local_share(None, None, share, trials, gpus)
     assert count == workers
@@ -48,12 +51,12 @@ def test_one_worker_per_share_of_a_gpu(gpus, share, trials, workers):
         (20, None, 99, (Share(0.4), 20)),
     ],
 )
-def test_workers_share_the_cores(workers, cpus, trials, expected):
+def test_workers_share_the_cores(machine, workers, cpus, trials, expected):
     """Without GPUs, cores are shared out, or each worker has as many as it needs."""
     assert local_share(workers, cpus, None, trials, 0) == expected
 
 
-def test_memory_bounds_the_workers(monkeypatch):
+def test_memory_bounds_the_workers(machine, monkeypatch):
     """There are no more workers than memory carries, and at least one."""
     monkeypatch.setattr(resources, "free_memory", lambda: 3_100_000_000)
     assert local_share(None, None, None, 99, 0) == (Share(4), 2)
@@ -62,7 +65,7 @@ def test_memory_bounds_the_workers(monkeypatch):
 
 
 @pytest.mark.parametrize(("cpus", "workers"), [(9, None), (3, 3)])
-def test_refuses_more_cores_than_the_machine_has(cpus, workers):
+def test_refuses_more_cores_than_the_machine_has(machine, cpus, workers):
     """Workers that ask for more cores than this machine has would never all run."""
     settings = SearchSettings(cpus_per_trial=cpus, workers=workers)
     message = f"at most the 8 cores .* cpus_per_trial={cpus} and workers={workers}"
@@ -79,7 +82,7 @@ def test_refuses_more_cores_than_the_machine_has(cpus, workers):
         (None, 2, 0, "at most the 0 GPUs .* received gpus_per_trial=2"),
     ],
 )
-def test_refuses_more_than_the_machine_has(cpus, share, gpus, message):
+def test_refuses_more_than_the_machine_has(machine, cpus, share, gpus, message):
     """A trial that asks for more than this machine has would never run."""
     with pytest.raises(ValueError, match=message):
         local_share(None, cpus, share, 9, gpus)
@@ -112,7 +115,7 @@ def test_a_cluster_holds_as_many_workers_as_fit(cpus, gpus, nodes, share, places
     assert [found.fits(node) for node in nodes] == places
 
 
-def test_a_part_of_no_gpu_is_none():
+def test_a_part_of_no_gpu_is_none(machine):
     """On a machine without GPUs, trials run on its cores."""
     assert local_share(None, None, 0.25, 99, 0) == (Share(1), 8)
 
@@ -120,3 +123,30 @@ def test_a_part_of_no_gpu_is_none():
 def test_ten_tenths_fit():
     """Fractions fill a GPU, whatever their last digit."""
     assert Share(0.1, 0.1).fits({"CPU": 1.0, "GPU": 1.0}) == 10
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux has affinity")
+def test_cores_are_those_that_this_process_may_use():
+    """Cores that `taskset` or a batch system keeps from a process do not count."""
+    before = os.sched_getaffinity(0)
+    assert resources.num_cores() == len(before)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert resources.num_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_cores_are_counted_without_affinity(monkeypatch):
+    """Where a system has no affinity, all cores count."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert resources.num_cores() == os.cpu_count()
+
+
+def test_free_memory_is_what_new_processes_can_have():
+    """Free memory is in bytes, and counts what the system's caches would give back."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    amounts = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
+    # Tolerance: other processes take and give memory meanwhile.
+    slack = 0.05 * amounts["MemTotal"]
+    assert resources.free_memory() == pytest.approx(amounts["MemAvailable"], abs=slack)
