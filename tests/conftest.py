@@ -19,3 +19,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 def seeds():
     """Start every test from the same random state."""
     keras.utils.set_random_seed(2012)
+
+
+@pytest.fixture
+def no_fsync(monkeypatch):
+    """Spare a test that writes hundreds of files the wait for the disk."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)

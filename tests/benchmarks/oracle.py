@@ -17,7 +17,6 @@ import os
 import statistics
 import tempfile
 import time
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,8 +33,6 @@ def main() -> None:
     parser.add_argument("--measured", type=int, default=100, help="trials more")
     parser.add_argument("--prune", choices=("median", "halving"))
     options = parser.parse_args()
-    # KerasTuner calls threading.currentThread().getName().
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
     with tempfile.TemporaryDirectory() as directory:
         print(table(*measure(options, directory)))
 
@@ -44,11 +41,12 @@ def measure(
     options: argparse.Namespace, directory: str
 ) -> tuple[str, list[tuple[str, ...]]]:
     """Return a heading, and a row per quantity: name, median, 95th percentile, unit."""
-    from tuning.oracles.kinds import make_oracle
-    from tuning.store.directory import Store
-
-    from tuning import HyperAlexNet, SearchSettings
+    from tuning import SearchSettings
     from tuning.cluster.resources import num_cores
+    from tuning.oracles.search_oracle import SearchOracle
+    from tuning.settings import DataFacts
+    from tuning.space.search_space import SearchSpace
+    from tuning.store.layout import Store
 
     settings = SearchSettings(
         tuner=options.tuner,
@@ -60,18 +58,18 @@ def measure(
     store = Store(directory)
 
     def new_oracle() -> Any:
-        # A hypermodel of its own: it remembers the cost of networks.
-        return make_oracle(settings, HyperAlexNet(IMAGE_SHAPE, 10), store)
+        # A space of its own: it remembers the cost of networks.
+        space = SearchSpace(settings, DataFacts(IMAGE_SHAPE, 10, None))
+        return SearchOracle(space, store, [], "benchmark", print)
 
     oracle = new_oracle()
-    oracle.begin("benchmark")
     for _ in range(options.trials):
         run_trial(oracle)
-    recorded = len(oracle.trials)
-    size_kib = store.oracle_file.stat().st_size / 2**10
+    recorded = len(oracle.records)
+    files = list(store.root.rglob("*.json"))
+    size_kib = sum(file.stat().st_size for file in files) / len(files) / 2**10
 
     start_ms, oracle = timed(new_oracle)
-    oracle.begin("benchmark")
     runs = [run_trial(oracle) for _ in range(options.measured)]
     runs = [times for times in runs if times]
     progress_ms = [timed(oracle.progress)[0] for _ in runs]
@@ -87,13 +85,13 @@ def measure(
     )
     return heading, [
         ("", "median", "95 %", ""),
-        ("suggestion (create_trial)", *spread(suggestions), "ms"),
-        ("report of an epoch (update_trial)", *spread(epochs), "ms"),
-        ("report of the end (end_trial)", *spread(finals), "ms"),
+        ("suggestion (suggest)", *spread(suggestions), "ms"),
+        ("report of an epoch (report)", *spread(epochs), "ms"),
+        ("report of the end (end)", *spread(finals), "ms"),
         ("suggestion + last epoch + end", *spread(together), "ms"),
         ("progress, polled by the driver", *spread(progress_ms), "ms"),
         ("new start from the directory", f"{start_ms / 1000:,.2f}", "", "s"),
-        ("oracle.json", f"{size_kib:,.1f}", "", "KiB"),
+        ("a trial.json, on average", f"{size_kib:,.1f}", "", "KiB"),
     ]
 
 
@@ -102,31 +100,27 @@ def run_trial(oracle: Any) -> dict[str, Any]:
 
     Empty if the oracle has no more trials.
     """
-    suggestion, trial = timed(lambda: oracle.create_trial("worker-0"))
-    if trial.status != "RUNNING":
+    from tuning.store.records import Result
+
+    suggestion, trial = timed(lambda: oracle.suggest("worker-0"))
+    if isinstance(trial, str):
         return {}
-    status, epochs = "COMPLETED", []
-    for epoch, metrics in enumerate(reports_of(trial)):
-        time_ms, answer = timed(
-            lambda metrics=metrics, epoch=epoch: oracle.update_trial(
-                trial.trial_id, metrics, epoch
-            )
-        )
+    stops, epochs, history = False, [], {}
+    for metrics in reports_of(trial):
+        for name, value in metrics.items():
+            history.setdefault(name, []).append(value)
+        time_ms, stops = timed(lambda: oracle.report(trial.trial, history))
         epochs.append(time_ms)
-        if answer.status == "STOPPED":
-            status = "PRUNED"
+        if stops:
             break
-    trial.status = status
-    end, _ = timed(lambda: oracle.end_trial(trial))
+    end, _ = timed(lambda: oracle.end(trial.trial, Result(is_pruned=stops)))
     return {"suggestion": suggestion, "epochs": epochs, "end": end}
 
 
 def reports_of(trial: Any) -> Iterator[dict[str, float]]:
-    """Yield metrics per epoch that depend on the trial's point alone."""
-    values = trial.hyperparameters.values
-    reached = zlib.crc32(json.dumps(values, sort_keys=True).encode()) / 2**32
-    begun = values.get("tuner/initial_epoch", 0)
-    for epoch in range(values.get("tuner/epochs", EPOCHS) - begun):
+    """Yield metrics per epoch that depend on the trial's values alone."""
+    reached = zlib.crc32(json.dumps(trial.values, sort_keys=True).encode()) / 2**32
+    for epoch in range(trial.epochs - trial.first_epoch):
         accuracy = reached * (1 - 0.5 ** (epoch + 1))
         metrics = {"accuracy": accuracy, "loss": 2.3 - 2 * accuracy}
         yield {**metrics, **{f"val_{name}": 0.9 * metrics[name] for name in metrics}}

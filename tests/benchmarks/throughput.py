@@ -19,11 +19,11 @@ import tempfile
 from pathlib import Path
 
 from tests.ray_cluster import LOOPBACK, NODE, cluster_of_one
-from tuning.store.directory import Store, read_json
 
 from tests.benchmarks.timed_model import LOG, MODEL, training_seconds
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
 from tuning.cluster.resources import num_cores
+from tuning.store.directory import Store, read_json
 
 
 def main() -> None:

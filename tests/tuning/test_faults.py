@@ -26,9 +26,9 @@ from search_process import (
     wait_for,
 )
 from test_oracles import end, new_oracle
-from tuning.store.directory import Store, read_json, write_json
 
 from tuning.__main__ import main
+from tuning.store.directory import Store, read_json, write_json
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [

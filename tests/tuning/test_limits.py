@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import pytest
 from search_process import TINY, check_complete, finish, rows_of, start, statuses
-from tuning.store.directory import Store
-from tuning.trial.weights import reserve, save_weights
 
 from alexnet import AlexNet
+from tuning.store.directory import Store
+from tuning.trial.weights import reserve, save_weights
 
 # Trains in a process that, while there is a file `limit`, has such a limit.
 NETS = """

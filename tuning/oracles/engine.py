@@ -23,6 +23,8 @@ from sklearn.exceptions import ConvergenceWarning
 from tuning.store.objective import Objective
 from tuning.store.records import TrialRecord
 
+ANY_OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")  # Required, not used.
+
 
 class GaussianProcess:
     """KerasTuner's Bayesian search: a model of the score, fitted to trials.
@@ -88,12 +90,11 @@ class Grid:
 
     Args:
         hp: The hyperparameters of the search.
-        objective: Of the search.
     """
 
-    def __init__(self, hp: Any, objective: Objective) -> None:
+    def __init__(self, hp: Any) -> None:
         self._oracle = keras_tuner.oracles.GridSearchOracle(
-            objective=keras_tuner.Objective(objective.name, "max"), hyperparameters=hp
+            objective=ANY_OBJECTIVE, hyperparameters=hp
         )
 
     def after(self, values: dict[str, Any]) -> dict[str, Any] | None:
@@ -106,13 +107,11 @@ class Brackets:
 
     Args:
         max_epochs: Epochs of the longest trials.
-        objective: Of the search.
     """
 
-    def __init__(self, max_epochs: int, objective: Objective) -> None:
+    def __init__(self, max_epochs: int) -> None:
         self._oracle = keras_tuner.oracles.HyperbandOracle(
-            objective=keras_tuner.Objective(objective.name, "max"),
-            max_epochs=max_epochs,
+            objective=ANY_OBJECTIVE, max_epochs=max_epochs
         )
         self._count = self._oracle._get_num_brackets()
 

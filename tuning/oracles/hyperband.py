@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tuning.oracles.engine import Brackets
-from tuning.oracles.proposals import Proposal, Trials
+from tuning.oracles.proposals import Proposal
+from tuning.oracles.trials import Trials
 from tuning.space.search_space import SearchSpace
 from tuning.store.objective import Objective
 from tuning.store.records import TrialRecord
@@ -48,7 +49,7 @@ class Hyperband:
         settings = space.settings
         self.total = settings.total_trials
         self.objective = Objective(settings.objective)
-        self.brackets = Brackets(settings.epochs, self.objective)
+        self.brackets = Brackets(settings.epochs)
         self._full: set[int] = set()  # Brackets for which there are no more values.
 
     def propose(self, trials: Trials, trial_id: str) -> Proposal | None:
@@ -129,7 +130,7 @@ class Hyperband:
 
         def rank(record: TrialRecord) -> tuple[float, int]:
             root = record
-            while root.continues is not None:
+            while root.continues in trials.records:  # Its own may be lost.
                 root = trials.records[root.continues]
             return self.objective.cost_of(record.score or 0.0), int(root.trial)
 

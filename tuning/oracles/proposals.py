@@ -1,7 +1,8 @@
 """What to try next, by each kind of search.
 
 Each kind is a function of the trials so far, so that an oracle that is started again
-proposes what it would have proposed.
+proposes what it would have proposed; for a trial whose record is lost, of those before
+it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tuning.oracles.engine import GaussianProcess, Grid
+from tuning.oracles.trials import Trials
 from tuning.settings import derive_seed
 from tuning.space.search_space import MAX_DRAWS, SearchSpace
 from tuning.store.objective import Objective
-from tuning.store.records import TrialRecord
 
 # What Bayesian search compares: evenly drawn, and around the best of them.
 CANDIDATES = 2000
@@ -48,74 +49,6 @@ class Kind(Protocol):
 
     def to_continue(self, trials: Trials) -> set[str]:
         """Return the ids of ended trials whose training another may continue."""
-
-
-class Trials:
-    """The trials of a search in the order in which they began, and what was drawn.
-
-    Args:
-        space: Of the search.
-        given: Values that people named, complete, to be tried before all others.
-
-    Attributes:
-        records: By id.
-        draws: Random state of the next draw.
-    """
-
-    def __init__(self, space: SearchSpace, given: list[dict[str, Any]]) -> None:
-        self.space = space
-        self.given = given
-        self.records: dict[str, TrialRecord] = {}
-        self.draws = derive_seed(space.settings.seed, "oracle")
-        self._tried: set[str] = set()
-
-    def know(self, values: dict[str, Any]) -> None:
-        """Take values as tried."""
-        self._tried.add(_key(values))
-
-    def is_new(self, values: dict[str, Any]) -> bool:
-        """Return whether values were not tried and are within the limits."""
-        return _key(values) not in self._tried and self.space.fits(values)
-
-    def is_given(self, values: dict[str, Any]) -> bool:
-        """Return whether people named these values."""
-        return _key(values) in map(_key, self.given)
-
-    def next_given(self) -> dict[str, Any] | None:
-        """Return the first values that people named that were not tried."""
-        untried = (v for v in self.given if _key(v) not in self._tried)
-        return next((dict(values) for values in untried), None)
-
-    def draw(self) -> dict[str, Any] | None:
-        """Return untried values: given ones, then the default ones, then at random.
-
-        None if all were tried, or none within the limits was found.
-        """
-        if (values := self.next_given()) is not None:
-            return values
-        if self.is_new(self.space.default):
-            return dict(self.space.default)
-        for _ in range(MAX_DRAWS):
-            values = self._untried()
-            if values is None or self.space.fits(values):
-                return values
-        return None
-
-    def _untried(self, attempts: int = 21) -> dict[str, Any] | None:
-        """Draw as KerasTuner does, which gives up after so many tried ones."""
-        for _ in range(attempts):
-            values = self.space.draw(self._sample)
-            if _key(values) not in self._tried:
-                return values
-        return None
-
-    def _sample(self, entry: Any) -> Any:
-        self.draws += 1
-        return entry.random_sample(self.draws - 1)
-
-
-def _key(values: dict[str, Any]) -> str:
-    return repr(sorted(values.items()))
 
 
 class RandomSearch:
@@ -155,7 +88,7 @@ class BayesianSearch(RandomSearch):
         self.process = GaussianProcess(space.hp, objective, self.seed)
 
     def _values(self, trials: Trials, trial_id: str) -> dict[str, Any] | None:
-        records = trials.records.values()
+        records = trials.before(trial_id)
         ended = [r for r in records if r.status in ("COMPLETED", "PRUNED")]
         if len(ended) < self.num_initial or trials.next_given():
             return trials.draw()
@@ -191,12 +124,12 @@ class GridSearch(RandomSearch):
     def __init__(self, space: SearchSpace) -> None:
         super().__init__(space.settings.epochs)
         self.space = space
-        self.grid = Grid(space.hp, Objective(space.settings.objective))
+        self.grid = Grid(space.hp)
 
     def _values(self, trials: Trials, trial_id: str) -> dict[str, Any] | None:
         if (values := trials.next_given()) is not None:
             return values
-        for record in reversed(trials.records.values()):
+        for record in reversed(trials.before(trial_id)):
             if not record.is_given:
                 return self._after(record.values, trials.is_new)
         default = dict(self.space.default)

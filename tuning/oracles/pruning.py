@@ -1,4 +1,4 @@
-"""Pruning: which trials to stop early, by what the others had come to by then.
+"""Pruning: which trials to stop early, by what the others had reached by then.
 
 Pure functions of the objective's values after each epoch.
 """
@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 
 # The median of fewer says little; as in Optuna's MedianPruner.
 MEDIAN_LEAST = 5
-# Of the trials that reach a rung one in so many goes on, as in Hyperband here.
+# Of the trials that reach a rung one in so many continues, as in Hyperband here.
 REDUCTION = 3
 
 
 def median_stops(
     own: Sequence[float], completed: Sequence[Sequence[float]], maximize: bool
 ) -> bool:
-    """Tell whether the median stopping rule stops a trial.
+    """Return whether the median stopping rule stops a trial.
 
     It does if the best value of the trial so far is worse than the median of the
     running averages, up to the same epoch, of the trials that completed; there must
@@ -40,9 +40,9 @@ def median_stops(
 def halving_stops(
     own: Sequence[float], others: Sequence[Sequence[float]], maximize: bool
 ) -> bool:
-    """Tell whether asynchronous successive halving stops a trial.
+    """Return whether asynchronous successive halving stops a trial.
 
-    Rungs are after 1, 3, 9, 27, ... epochs. At a rung a trial goes on if its value
+    Rungs are after 1, 3, 9, 27, ... epochs. At a rung a trial continues if its value
     there is among the best third, rounded down but one at least, of those that have
     reached the rung so far, itself included; of equals all are.
 
@@ -64,7 +64,7 @@ def halving_stops(
 
 
 def is_rung(epochs: int) -> bool:
-    """Tell whether a number of epochs is a power of `REDUCTION`."""
+    """Return whether a number of epochs is a power of `REDUCTION`."""
     while epochs > 1 and epochs % REDUCTION == 0:
         epochs //= REDUCTION
     return epochs == 1
@@ -76,7 +76,7 @@ def stops(
     others: Sequence[tuple[bool, Sequence[float]]],
     maximize: bool,
 ) -> bool:
-    """Tell whether a rule stops a trial.
+    """Return whether a rule stops a trial.
 
     Args:
         rule: "median" or "halving".

@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from tuning.oracles.hyperband import Hyperband
 from tuning.oracles.proposals import (
@@ -19,15 +19,15 @@ from tuning.oracles.proposals import (
     Kind,
     Proposal,
     RandomSearch,
-    Trials,
 )
 from tuning.oracles.pruning import stops
+from tuning.oracles.trials import Trials
 from tuning.settings import derive_seed
 from tuning.space.search_space import SearchSpace
-from tuning.store.files import StoreError, WriteError, write_bytes
+from tuning.store.files import write_bytes
 from tuning.store.layout import Store
 from tuning.store.objective import Objective
-from tuning.store.records import Failure, TrialRecord
+from tuning.store.records import Failure, Result, TrialRecord
 from tuning.store.recovery import Notify, has_weights, sound_records
 from tuning.store.retention import Retention
 
@@ -35,27 +35,6 @@ FAILURES_AT_START = 3
 
 WAIT: Literal["wait"] = "wait"
 DONE: Literal["done"] = "done"
-
-
-class Result(NamedTuple):
-    """How a trial ended.
-
-    Attributes:
-        failure: Why it failed; None if it did not.
-        is_pruned: Whether the oracle stopped it early.
-        best_epoch: The epoch whose weights are on disk, from 0.
-        parameters, multiply_adds: Cost of its network.
-        seconds: What its training took.
-        notes: What happened to it, for people.
-    """
-
-    failure: Failure | None = None
-    is_pruned: bool = False
-    best_epoch: int | None = None
-    parameters: int | None = None
-    multiply_adds: int | None = None
-    seconds: float | None = None
-    notes: tuple[str, ...] = ()
 
 
 class SearchOracle:
@@ -75,9 +54,6 @@ class SearchOracle:
 
     Attributes:
         halted: Why no more trials are handed out; None if they are.
-
-    Raises:
-        StoreError: Nothing is left of a trial, and the space has no other values.
     """
 
     def __init__(
@@ -99,15 +75,16 @@ class SearchOracle:
         self.trials = Trials(space, given)
         self._settings = settings.to_json()
         self._retention = Retention(store, self.objective, settings.keep)
-        self._read(notify)
-        if not any(record.run == run for record in self.records.values()):
-            self._begin_run(notify)
+        self._lost: list[str] = []  # Ids of trials whose records were lost.
         with self._halting():
+            self._read(notify)
+            if not any(record.run == run for record in self.records.values()):
+                self._begin_run(notify)
             self._tidy()
 
     @property
     def records(self) -> dict[str, TrialRecord]:
-        """The trials' records by id, in the order in which they began."""
+        """The trials' records by id, in the order of their numbers."""
         return self.trials.records
 
     # What a worker calls.
@@ -122,29 +99,31 @@ class SearchOracle:
             The trial's record; "wait" if there is none before another trial ends;
             "done" if there are no more.
         """
-        running = self._running()
-        if worker in running:
-            return running[worker]
         if self.halted is not None:
             return DONE
+        running = self.trials.running()
+        if worker in running:
+            return running[worker]
         if self.has_failed():
             return WAIT if running else DONE  # One that runs may yet succeed.
-        record = next(iter(self._waiting()), None) or self._new()
+        record = next(iter(self.trials.waiting()), None) or self._new()
         if record is None:
             return WAIT if running else DONE
-        record = record.replace(run=self.run, worker=worker)
+        began = record.began or time.time()
         with self._halting():
-            self._save(record.replace(began=record.began or time.time()))
-            self.trials.know(record.values)
-            return self.records[record.trial]
+            return self._save(record.replace(run=self.run, worker=worker, began=began))
         return DONE
 
     def report(self, trial_id: str, history: dict[str, list[float]]) -> bool:
         """Take a trial's metrics of all epochs so far; return whether to stop it."""
         record = self.records[trial_id]
         if not record.has_ended and record.history != history:
+            # A copy: in this process, its trial adds to its own. It is held even if
+            # it cannot be written: the trial's end may be.
+            copied = {name: list(values) for name, values in history.items()}
+            self.trials.put(record.replace(history=copied))
             with self._halting():
-                self._save(record.replace(history=history))
+                self._save(self.records[trial_id])
         rule = self.space.settings.prune
         own = history.get(self.objective.name, [])
         if rule is None or not own:
@@ -189,27 +168,26 @@ class SearchOracle:
 
     def abandon(self, worker: str, message: str) -> bool:
         """Fail the trial of a worker that died for good; return whether it had one."""
-        record = self._running().get(worker)
+        record = self.trials.running().get(worker)
         if record is not None:
             self.end(record.trial, Result(failure=Failure(kind=None, message=message)))
         return record is not None
 
     def release(self, worker: str) -> None:
         """Let any worker resume the trial of one whose machine is gone."""
-        record = self._running().get(worker)
+        record = self.trials.running().get(worker)
         if record is not None:
             with self._halting():
                 self._save(record.replace(worker=None))
 
     def progress(self) -> dict[str, Any]:
         """Return what has become of the trials, as plain data."""
-        ended = [r for r in self.records.values() if r.has_ended]
-        ended.sort(key=lambda record: record.ended or 0.0)
-        running = (record.trial for record in self._running().values())
+        ended = sorted(self.trials.ended(), key=lambda record: record.ended or 0.0)
+        running = (record.trial for record in self.trials.running().values())
         return {
             "total": self.total,
             "running": sorted(running, key=int),
-            "waiting": [record.trial for record in self._waiting()],
+            "waiting": [record.trial for record in self.trials.waiting()],
             "ended": [(record.trial, record.status, record.score) for record in ended],
             "has_failed": self.has_failed(),
             "halted": self.halted,
@@ -217,35 +195,25 @@ class SearchOracle:
 
     def has_failed(self) -> bool:
         """Return whether every trial so far has failed, as the user's code would."""
-        ended = [record for record in self.records.values() if record.has_ended]
+        ended = self.trials.ended()
         return len(ended) >= min(FAILURES_AT_START, self.total) and all(
             record.status == "FAILED" for record in ended
         )
 
     # How it keeps its records.
 
-    def _running(self) -> dict[str, TrialRecord]:
-        return {
-            record.worker: record
-            for record in self.records.values()
-            if record.worker is not None and not record.has_ended
-        }
-
-    def _waiting(self) -> list[TrialRecord]:
-        waiting = (
-            record
-            for record in self.records.values()
-            if record.worker is None and not record.has_ended
-        )
-        return sorted(waiting, key=lambda record: int(record.trial))
-
     def _new(self) -> TrialRecord | None:
-        number = len(self.records)
-        if number >= self.total:
-            return None
-        trial_id = f"{number:0{len(str(self.total))}d}"
+        lost = (key for key in self._lost if key not in self.records)
+        trial_id = next(lost, None)
+        if trial_id is None:
+            if len(self.records) >= self.total:
+                return None
+            trial_id = self._id(len(self.records))
         proposal = self.kind.propose(self.trials, trial_id)
         return None if proposal is None else self._record(trial_id, proposal)
+
+    def _id(self, number: int) -> str:
+        return f"{number:0{len(str(self.total))}d}"
 
     def _record(self, trial_id: str, proposal: Proposal) -> TrialRecord:
         values = proposal.values
@@ -261,11 +229,12 @@ class SearchOracle:
             **proposal._asdict(),
         )
 
-    def _save(self, record: TrialRecord) -> None:
-        """Write a record, and hold it as the trial's if that succeeds."""
+    def _save(self, record: TrialRecord) -> TrialRecord:
+        """Write a record, hold it as the trial's if that succeeds, and return it."""
         content = record.model_dump_json(exclude_none=True) + "\n"
         write_bytes(self.store.trial_file(record.trial), content.encode())
-        self.records[record.trial] = record
+        self.trials.put(record)
+        return record
 
     def _tidy(self) -> None:
         needed = self.kind.to_continue(self.trials)
@@ -276,37 +245,35 @@ class SearchOracle:
         """Halt if a file cannot be written; it stays as it was."""
         try:
             yield
-        except WriteError as error:
+        except OSError as error:
             self.halt(error.strerror or str(error))
 
     def _read(self, notify: Notify) -> None:
-        """Take up the trials on record; draw again those whose records are damaged."""
-        found = sound_records(self.store, self.space.entries, notify)
-        for record in found.values():
-            if record is not None:
-                self.trials.know(record.values)
-        for trial_id in _without_gaps(set(found), self.total):
-            record = found.get(trial_id)
-            if record is None:
-                record = self._draw_again(trial_id, notify)
-            self.records[trial_id] = record
-            # As it was when the next trial was drawn.
-            self.trials.draws = max(self.trials.draws, record.draws)
+        """Take up the trials on record; note those whose records are lost.
 
-    def _draw_again(self, trial_id: str, notify: Notify) -> TrialRecord:
-        notify(f"Trial {trial_id} has no record; its values are drawn again.")
-        proposal = self.kind.propose(self.trials, trial_id)
-        if proposal is None:
-            raise StoreError(
-                "A trial's values must be in its folder or be drawn again; received "
-                f"{self.store.trial_folder(trial_id)}, where they are not, and the "
-                "space has no others. Put the folder back, or start in another "
-                "directory."
-            )
-        record = self._record(trial_id, proposal)
-        self.trials.know(record.values)
-        self._save(record)
-        return record
+        These are drawn again when their turn comes: in the order of their numbers,
+        when the trials before have a score again.
+        """
+        found = sound_records(self.store, self.space.entries, notify)
+        for trial_id in self._without_gaps(found):
+            if (record := found.get(trial_id)) is not None:
+                self.trials.put(record)
+                if not self._lost:  # As it was when the next trial was drawn.
+                    self.trials.draws = max(self.trials.draws, record.draws)
+            else:
+                self._lost.append(trial_id)
+                notify(f"Trial {trial_id} has no record; its values are drawn again.")
+
+    def _without_gaps(self, found: dict[str, TrialRecord | None]) -> list[str]:
+        """Return the ids of trials and of those that are missing; none is foreign."""
+        known = [record.continues for record in found.values() if record is not None]
+        by_number = {int(key): key for key in (*found, *known) if key is not None}
+        most = max(self.total, len(found))
+        numbers = [number for number in by_number if number < most]
+        return [
+            by_number.get(number, self._id(number))
+            for number in range(max(numbers, default=-1) + 1)
+        ]
 
     def _begin_run(self, notify: Notify) -> None:
         """Begin a run: hand out again what an earlier one left, or has lost.
@@ -317,7 +284,7 @@ class SearchOracle:
         """
         again = set(self._without_weights(notify))
         if self.has_failed():
-            again |= {r.trial for r in self.records.values() if r.has_ended}
+            again |= {record.trial for record in self.trials.ended()}
         for record in list(self.records.values()):
             if record.trial in again:
                 self.store.error_file(record.trial).unlink(missing_ok=True)
@@ -343,14 +310,3 @@ def _kind(space: SearchSpace) -> Kind:
     if tuner == "bayesian":
         return BayesianSearch(space)
     return GridSearch(space) if tuner == "grid" else RandomSearch(space.settings.epochs)
-
-
-def _without_gaps(ids: set[str], most: int) -> list[str]:
-    """Return ids with those between them that are missing; none that is foreign."""
-    by_number = {int(trial_id): trial_id for trial_id in ids}
-    numbers = [number for number in by_number if number < max(most, len(by_number))]
-    width = len(str(most))
-    return [
-        by_number.get(number, f"{number:0{width}d}")
-        for number in range(max(numbers, default=-1) + 1)
-    ]

@@ -1,15 +1,16 @@
 """Arrays on disk: an uncompressed .npz that is checked as a whole.
 
-A zip archive has a checksum of each member, and says where it ends; `meta.json`
-in it says what the arrays are. A type that NumPy does not have, such as bfloat16,
+A zip archive has a checksum of each member; `meta.json` in it names the members, and
+says what they are. A type that NumPy does not have, such as bfloat16,
 is stored as unsigned integers of the same bytes. Nothing in it is executed.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 from tuning.store.files import writing
 
 META = "meta.json"
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
 
 
 def write_arrays(file: Path, meta: Any, arrays: dict[str, np.ndarray]) -> None:
@@ -28,7 +28,7 @@ def write_arrays(file: Path, meta: Any, arrays: dict[str, np.ndarray]) -> None:
         WriteError: The file cannot be written; what was there before still is.
     """
     with writing(file) as stream, zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(META, json.dumps(meta))
+        archive.writestr(META, json.dumps({"arrays": list(arrays), "meta": meta}))
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, _storable(array), allow_pickle=False)
@@ -43,21 +43,29 @@ def read_arrays(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            _check(archive, file)
-            meta = json.loads(archive.read(META))
-            arrays = {}
-            for member in archive.infolist():
-                if member.filename != META:
-                    with archive.open(member) as stream:
-                        array = np.lib.format.read_array(stream, allow_pickle=False)
-                        if stream.read(1):
-                            raise ValueError(f"{member.filename} is too long")
-                    arrays[member.filename.removesuffix(".npy")] = array
-        return meta, arrays
+            names, meta = _contents(archive, file)
+            return meta, {name: _array(archive.read(f"{name}.npy")) for name in names}
     except FileNotFoundError:
         raise
-    except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(" ".join(str(error).split()) or repr(error)) from error
+    except Exception as error:
+        raise _damage(error) from error
+
+
+def _damage(error: Exception) -> ValueError:
+    """Return what a reader raised, of whatever kind: zipfile and NumPy raise many."""
+    return ValueError(" ".join(str(error).split()) or repr(error))
+
+
+def _array(content: bytes) -> np.ndarray:
+    """Return the array of a .npy file, of as many bytes as the file has."""
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array is of another format")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    flat = np.frombuffer(content, dtype, offset=stream.tell())
+    if math.prod(shape) != flat.size:
+        raise ValueError(f"an array of shape {shape} has {flat.size} elements")
+    return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
 def check_arrays(file: Path) -> None:
@@ -68,22 +76,29 @@ def check_arrays(file: Path) -> None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            _check(archive, file)
+            _contents(archive, file)
             if damaged := archive.testzip():
                 raise ValueError(f"{damaged} is not as it was written")
-            if META not in archive.namelist():
-                raise ValueError(f"it has no {META}")
-    except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(" ".join(str(error).split()) or repr(error)) from error
+    except Exception as error:
+        raise _damage(error) from error
 
 
-def _check(archive: zipfile.ZipFile, file: Path) -> None:
-    """Refuse what may be larger than the file that it is in."""
+def _contents(archive: zipfile.ZipFile, file: Path) -> tuple[list[str], Any]:
+    """Return the arrays' names and the plain data.
+
+    What may be larger than the file that it is in is refused, and so is an archive
+    whose list of members, which has no checksum, is not as it was written.
+    """
     members = archive.infolist()
     size = sum(member.file_size for member in members)
     is_stored = all(m.compress_type == zipfile.ZIP_STORED for m in members)
     if not is_stored or size > file.stat().st_size:
         raise ValueError("it is not an archive of this project")
+    contents = json.loads(archive.read(META))
+    names = contents["arrays"]
+    if archive.namelist() != [META, *(f"{name}.npy" for name in names)]:
+        raise ValueError("its members are not those that were written")
+    return names, contents["meta"]
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

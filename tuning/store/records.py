@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -67,6 +67,27 @@ class Failure(Strict):
     message: str
 
 
+class Result(NamedTuple):
+    """How a trial ended.
+
+    Attributes:
+        failure: Why it failed; None if it did not.
+        is_pruned: Whether the oracle stopped it early.
+        best_epoch: The epoch whose weights are on disk, from 0.
+        parameters, multiply_adds: Cost of its network.
+        seconds: What its training took.
+        notes: What happened to it, for people.
+    """
+
+    failure: Failure | None = None
+    is_pruned: bool = False
+    best_epoch: int | None = None
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
 class TrialRecord(Strict):
     """What a search knows of a trial.
 
@@ -122,6 +143,11 @@ class TrialRecord(Strict):
     def _check_whole(self) -> TrialRecord:
         if len({len(values) for values in self.history.values()}) > 1:
             raise ValueError("its metrics are not of the same epochs")
+        number = int(self.trial)
+        if self.continues is not None and int(self.continues) >= number:
+            raise ValueError("it continues a trial that is not before it")
+        if self.bracket is not None and self.bracket > number:
+            raise ValueError("its bracket has a number beyond its own")
         if self.status in ("COMPLETED", "PRUNED") and self.score is None:
             raise ValueError("it has no score")
         if self.status == "FAILED" and self.failure is None:

@@ -12,13 +12,12 @@ from typing import Any, Protocol
 import keras
 
 from alexnet.data import ImageData
-from tuning.oracles.search_oracle import Result
 from tuning.space.hypermodel import VALIDATION_BATCH_SIZE, cost_of
 from tuning.space.search_space import SearchSpace
 from tuning.store.files import WriteError
 from tuning.store.layout import Store
 from tuning.store.objective import Objective
-from tuning.store.records import Failure, TrialRecord
+from tuning.store.records import Failure, Result, TrialRecord
 from tuning.trial.callbacks import BestEpoch, FiniteLoss, Reports, text_of
 from tuning.trial.checkpoints import Checkpoints, TrialState, save_weights
 from tuning.trial.failures import (

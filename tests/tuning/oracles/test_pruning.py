@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from driven_oracle import new_oracle
 from hypothesis import given
 from hypothesis import strategies as st
-from tuning.oracles.kinds import make_oracle
-from tuning.store.directory import Store
-from tuning.trial.tuner import TrialTuner
 
-from tuning import HyperAlexNet, SearchSettings
+from alexnet import AlexNet
+from alexnet.data.images import ImageData, load_images
+from tuning import SearchSettings
 from tuning.oracles.pruning import halving_stops, is_rung, median_stops
+from tuning.oracles.search_oracle import SearchOracle
+from tuning.settings import DataFacts
+from tuning.space.search_space import SearchSpace
+from tuning.store.layout import Store
+from tuning.store.records import Result
 from tuning.store.results import ranked, read_results
+from tuning.trial.run import TrialRunner
 from tuning.view.status import status
 
-# KerasTuner calls threading.currentThread().getName().
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
-]
-HYPERMODEL = HyperAlexNet((8, 8, 1), 10)
 VALUES = st.lists(st.integers(-9, 9).map(float), min_size=1, max_size=12)
 OTHERS = st.lists(VALUES, max_size=9)
 
@@ -95,27 +95,25 @@ def test_rungs_are_powers_of_three():
     assert [n for n in range(1, 100) if is_rung(n)] == [1, 3, 9, 27, 81]
 
 
-def new_oracle(directory, tuner="random", prune="halving", trials=9):
+def pruning_oracle(directory, tuner="random", prune="halving"):
     """Return the oracle on a directory."""
     tune = ("optimizer", "batch_size", "weight_decay")
-    settings = SearchSettings(
-        tuner=tuner, directory=directory, prune=prune, trials=trials, tune=tune
-    )
-    return make_oracle(settings, HYPERMODEL, Store(directory))
+    return new_oracle(directory, tuner, prune=prune, tune=tune, epochs=10)
 
 
 def drive(oracle, scores, epochs=4):
     """Run trials whose values are constant; return how many epochs each had."""
     trained = []
     for score in scores:
-        trial = oracle.create_trial("worker-0")
+        trial_id = oracle.suggest("worker-0").trial
         for epoch in range(epochs):
-            answer = oracle.update_trial(trial.trial_id, {"val_accuracy": score}, epoch)
-            if answer.status == "STOPPED":
+            stops = oracle.report(trial_id, {"val_accuracy": [score] * (epoch + 1)})
+            if stops:
                 break
-        is_pruned = answer.status == "STOPPED" and epoch + 1 < epochs
-        trial.status = "PRUNED" if is_pruned else "COMPLETED"
-        oracle.end_trial(trial)
+        is_pruned = stops and epoch + 1 < epochs
+        if not is_pruned:
+            oracle.store.weights_file(trial_id).write_text("weights")
+        oracle.end(trial_id, Result(is_pruned=is_pruned))
         trained.append(epoch + 1)
     return trained
 
@@ -126,17 +124,16 @@ SCORES = (0.5, 0.6, 0.1, 0.7, 0.65, 0.2, 0.9, 0.3, 0.8)
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "grid"])
 def test_every_oracle_prunes(tmp_path, tuner):
     """On top of any oracle, what is stopped counts as ended, with its score."""
-    oracle = new_oracle(tmp_path, tuner)
+    oracle = pruning_oracle(tmp_path, tuner)
     assert drive(oracle, SCORES) == [4, 4, 1, 4, 1, 1, 4, 1, 3]
-    again = new_oracle(tmp_path, tuner)
+    again = pruning_oracle(tmp_path, tuner)
     for one in (oracle, again):
         ended = one.progress()["ended"]
         assert [score for _, _, score in ended] == list(SCORES)
         pruned = [trial for trial, status, _ in ended if status == "PRUNED"]
         assert pruned == ["2", "4", "5", "7", "8"]
         assert not one.progress()["has_failed"]
-    again.begin("second")
-    assert again.create_trial("worker-0").status == "STOPPED"
+    assert again.suggest("worker-0") == "done"
     rows = read_results(Store(tmp_path))
     assert [row["epochs"] for row in rows] == [4, 4, 1, 4, 1, 1, 4, 1, 3]
     assert [row["trial"] for row in ranked(rows, "val_accuracy")] == [*"6310"]
@@ -144,50 +141,35 @@ def test_every_oracle_prunes(tmp_path, tuner):
 
 def test_bayesian_search_learns_from_what_was_pruned(tmp_path):
     """A pruned trial counts with its score where the next point is chosen."""
-    oracle = new_oracle(tmp_path, "bayesian")
+    oracle = pruning_oracle(tmp_path, "bayesian")
     drive(oracle, SCORES[:6])
-    oracle.create_trial("worker-0")
-    gpr = oracle.gpr
+    oracle.suggest("worker-0")
+    gpr = oracle.kind.process._oracle.gpr
     seen = -(gpr.y_train_ * gpr._y_train_std + gpr._y_train_mean)
     # Tolerance: they were normalized.
     assert sorted(seen) == pytest.approx(sorted(SCORES[:6]), abs=1e-9)
     assert oracle.progress()["ended"][2][1] == "PRUNED"
 
 
-def test_a_pruned_trial_ends_once_if_the_state_was_not_written(tmp_path):
-    """If the oracle dies between a pruned trial's record and its state, it counts."""
-    oracle = new_oracle(tmp_path)
-    drive(oracle, SCORES[:2])
-    trial = oracle.create_trial("worker-0")
-    oracle.update_trial(trial.trial_id, {"val_accuracy": 0.1}, 0)
-    before = oracle.store.oracle_file.read_bytes()
-    trial.status = "PRUNED"
-    oracle.end_trial(trial)
-    oracle.store.oracle_file.write_bytes(before)
-    again = new_oracle(tmp_path)
-    assert again.progress()["ended"][2] == ("2", "PRUNED", 0.1)
-    assert again.progress()["running"] == []
-
-
 def test_the_median_rule_waits_for_five(tmp_path):
     """With the median rule the first five trials have all of their epochs."""
-    oracle = new_oracle(tmp_path, prune="median")
+    oracle = pruning_oracle(tmp_path, prune="median")
     assert drive(oracle, SCORES) == [4, 4, 4, 4, 4, 1, 4, 1, 4]
 
 
 def test_no_rule_no_pruning(tmp_path):
     """Without a rule no trial is stopped, however bad."""
-    assert drive(new_oracle(tmp_path, prune=None), SCORES) == [4] * 9
+    assert drive(pruning_oracle(tmp_path, prune=None), SCORES) == [4] * 9
 
 
 def test_status_shows_a_trial_that_runs_and_those_pruned(tmp_path):
     """While a trial runs, its epochs and its last score are on record."""
-    oracle = new_oracle(tmp_path)
+    oracle = pruning_oracle(tmp_path)
     drive(oracle, SCORES[:3])
-    oracle.create_trial("worker-0")
-    oracle.create_trial("worker-1")
-    for epoch, accuracy in enumerate((0.75, 0.875)):
-        oracle.update_trial("3", {"val_accuracy": accuracy}, epoch)
+    oracle.suggest("worker-0")
+    oracle.suggest("worker-1")
+    for values in ([0.75], [0.75, 0.875]):
+        oracle.report("3", {"val_accuracy": values})
     settings = SearchSettings(directory=tmp_path, trials=9)
     text = status(settings, Store(tmp_path))
     assert "2 completed, 1 pruned, 0 failed, 2 running; 0." in text.splitlines()[0]
@@ -196,12 +178,24 @@ def test_status_shows_a_trial_that_runs_and_those_pruned(tmp_path):
     assert "trial 4 runs: 0 of 10 epochs\n" in text + "\n"
 
 
-def test_a_pruned_trial_stops_training(tmp_path):
+class Eager(AlexNet):
+    """Two small blocks, without a graph, which takes longer to make than to run."""
+
+    @classmethod
+    def search_space(cls, hp, image_shape):
+        """Read a point of a space of small networks."""
+        small = {"num_blocks": (2, 2), "filters": ((16,), (32,)), "use_lrn": (False,)}
+        small |= {"num_dense": (1, 1), "dense_units": (32,), "batch_size": (64, 128)}
+        return super().search_space(hp, image_shape, **small)
+
+    def compile(self, *args, **kwargs):
+        """Compile for eager execution."""
+        super().compile(*args, **kwargs, run_eagerly=True)
+
+
+def test_a_pruned_trial_stops_training(tmp_path, monkeypatch):
     """Training ends where the oracle says so, and leaves history and no weights."""
-    from test_tuner import Quick
-
-    from alexnet.data.images import ImageData, load_images
-
+    monkeypatch.setattr(SearchSettings, "load_model_class", lambda settings: Eager)
     digits = load_images("digits")
     data = ImageData(
         digits.x_train[:300],
@@ -218,10 +212,12 @@ def test_a_pruned_trial_stops_training(tmp_path):
         prune="halving",
         tune=("sgd_learning_rate", "adamw_learning_rate", "optimizer"),
     )
-    hypermodel = HyperAlexNet((8, 8, 1), 10, Quick, rescale=1 / 255)
     store = Store(tmp_path)
-    oracle = make_oracle(settings, hypermodel, store)
-    TrialTuner(oracle, hypermodel, store, settings, "worker-0").run(data)
+    space = SearchSpace(settings, DataFacts((8, 8, 1), 10, 1 / 255))
+    oracle = SearchOracle(space, store, [], "run", print)
+    runner = TrialRunner(oracle, space, store, data)
+    while not isinstance(record := oracle.suggest("worker-0"), str):
+        runner.run(record)
     rows = read_results(store)
     pruned = [row for row in rows if row["status"] == "PRUNED"]
     assert pruned
@@ -231,4 +227,4 @@ def test_a_pruned_trial_stops_training(tmp_path):
         assert (row["epochs"] < 4) == (row in pruned)
         assert row["score"] == max(row["history"]["val_accuracy"])
         assert store.weights_file(row["trial"]).exists() == (row not in pruned)
-        assert not store.checkpoint_folder(row["trial"]).exists()
+        assert not store.checkpoint_file(row["trial"]).exists()

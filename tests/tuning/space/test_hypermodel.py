@@ -7,7 +7,6 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
-from tuning.space.limits import default_point, make_space
 
 from alexnet import AlexNet
 from tuning import HyperAlexNet
@@ -73,6 +72,13 @@ def images():
     return rng.random((48, 8, 8, 1), dtype="float32"), np.arange(48) % 4
 
 
+def declared(hypermodel):
+    """Return the hyperparameters of a hypermodel's whole space, at their defaults."""
+    hp = keras_tuner.HyperParameters()
+    hypermodel.declare_hyperparameters(hp)
+    return hp
+
+
 TUNERS = {
     "random": (keras_tuner.RandomSearch, {"max_trials": 2}),
     "bayesian": (keras_tuner.BayesianOptimization, {"max_trials": 2}),
@@ -123,7 +129,7 @@ def test_a_subclass_narrows_the_space(images, tmp_path):
 def built():
     """Return a hypermodel, the default point of its space and its network."""
     hypermodel = HyperAlexNet((8, 8, 1), 4, Narrow)
-    hp = default_point(make_space(hypermodel))
+    hp = declared(hypermodel)
     return hypermodel, hp, hypermodel.build(hp)
 
 
@@ -178,11 +184,12 @@ def test_a_dataset_passes_through(built, images):
 
 
 def test_validation_split_takes_the_last(built, images):
-    """With validation_split the last images validate, as in Keras."""
+    """With validation_split the last images validate, as many as in Keras."""
     hypermodel, hp, model = built
     x, y = images
-    history = hypermodel.fit(hp, model, x, y, validation_split=0.25, verbose=0)
-    loss, accuracy = model.evaluate(x[36:], y[36:], verbose=0)
+    # Of 48 * 0.7 = 33.6 images Keras trains on 33.
+    history = hypermodel.fit(hp, model, x, y, validation_split=0.3, verbose=0)
+    loss, accuracy = model.evaluate(x[33:], y[33:], verbose=0)
     # Tolerance: the sums over batches may be taken in another order.
     assert history.history["val_loss"][0] == pytest.approx(loss, rel=1e-5)
     assert history.history["val_accuracy"][0] == pytest.approx(accuracy, abs=1e-6)
@@ -192,7 +199,7 @@ def test_validation_split_takes_the_last(built, images):
 def test_cost_is_that_of_the_built_model(image_shape):
     """`cost` gives what the network at the point has, wherever the point lies."""
     hypermodel = HyperAlexNet(image_shape, 10)
-    space = make_space(hypermodel)
+    space = declared(hypermodel)
     for seed in range(3):
         hp = keras_tuner.HyperParameters()
         for index, entry in enumerate(space.space):
@@ -216,7 +223,7 @@ def test_cost_is_measured_where_a_subclass_draws():
             return super().draw_block(inputs, number, {**arguments, "filters": filters})
 
     hypermodel = HyperAlexNet((8, 8, 1), 10, Doubled)
-    hp = default_point(make_space(hypermodel))
+    hp = declared(hypermodel)
     for filters in (16, 32, 64):
         hp.values["filters_1"] = filters
         model = hypermodel.build(hp)
@@ -235,13 +242,13 @@ def test_cost_builds_the_first_network_alone(monkeypatch):
 
     broken = HyperAlexNet((8, 8, 1), 10, Broken)
     with pytest.raises(ValueError, match=r"received dropout=2\.0"):
-        broken.cost(default_point(make_space(broken)))
+        broken.cost(declared(broken))
     hypermodel, built = HyperAlexNet((8, 8, 1), 10), []
     network = hypermodel._network
     monkeypatch.setattr(
         hypermodel, "_network", lambda hp: built.append(hp) or network(hp)
     )
-    hp = default_point(make_space(hypermodel))
+    hp = declared(hypermodel)
     for filters in (16, 32, 64):
         hp.values["filters_1"] = filters
         hypermodel.cost(hp)
@@ -259,7 +266,7 @@ def test_cost_makes_no_weights():
             return point
 
     hypermodel = HyperAlexNet((8, 8, 1), 10, Huge)
-    cost = hypermodel.cost(default_point(make_space(hypermodel)))
+    cost = hypermodel.cost(declared(hypermodel))
     assert cost.parameters > 4e14
     # And nothing of it is made later.
     keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -282,7 +289,7 @@ def test_flip_and_shift_reach_the_batches(images, flip, shift):
             return super().train_step(data)
 
     hypermodel = HyperAlexNet((8, 8, 1), 4, Recording, horizontal_flip=flip)
-    hp = default_point(make_space(hypermodel))
+    hp = declared(hypermodel)
     hypermodel.fit(hp, hypermodel.build(hp), *images, verbose=0)
     kept = {image.tobytes() for image in images[0]}
     mirrored = {image[:, ::-1].tobytes() for image in images[0]}

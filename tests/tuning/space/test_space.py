@@ -6,123 +6,124 @@ import pickle
 
 import keras_tuner
 import pytest
-from tuning.space.limits import (
-    check_limits,
-    costs,
-    default_point,
-    draw,
-    fits,
-    make_space,
-)
-
-from tuning import HyperAlexNet, SearchSettings
-
-DIGITS = (8, 8, 1)
-
-
-@pytest.fixture(scope="module")
-def hypermodel():
-    """Return the hypermodel of 8 x 8 images in ten classes."""
-    return HyperAlexNet(DIGITS, 10)
+from driven_oracle import new_space
 
 
 def names_that_vary(space):
     """Return the hyperparameters with more than one value."""
     fixed = keras_tuner.engine.hyperparameters.Fixed
-    return {hp.name for hp in space.space if not isinstance(hp, fixed)}
+    return {entry.name for entry in space.entries if not isinstance(entry, fixed)}
 
 
-def test_everything_varies_without_tune(hypermodel):
+def entry_of(space, name):
+    """Return the hyperparameter of a name."""
+    return next(entry for entry in space.entries if entry.name == name)
+
+
+def test_everything_varies_without_tune():
     """Without `tune` the space is the model's own."""
+    space = new_space(tune=())
     full = keras_tuner.HyperParameters()
-    hypermodel.declare_hyperparameters(full)
-    assert make_space(hypermodel).get_config() == full.get_config()
-    assert len(names_that_vary(full)) == len(full.space)
+    space.hypermodel.declare_hyperparameters(full)
+    assert space.hp.get_config() == full.get_config()
+    assert len(names_that_vary(space)) == len(full.space)
 
 
-def test_tune_names_what_varies(hypermodel):
+def test_tune_names_what_varies():
     """What matches a pattern varies in its own range; the rest is at its default."""
-    full = make_space(hypermodel)
-    space = make_space(hypermodel, ("filters_*", "optimizer"))
+    full = new_space(tune=())
+    space = new_space(tune=("filters_*", "optimizer"))
     assert names_that_vary(space) == {
         *("filters_1", "filters_2", "filters_3", "optimizer")
     }
-    assert [hp.name for hp in space.space] == [hp.name for hp in full.space]
-    assert default_point(space).values == default_point(full).values
+    assert [e.name for e in space.entries] == [e.name for e in full.entries]
+    assert space.default == full.default
     for name in ("filters_1", "filters_2", "optimizer"):
-        ranges = [
-            next(hp for hp in of.space if hp.name == name) for of in (space, full)
-        ]
-        assert ranges[0].get_config() == ranges[1].get_config()
+        ranges = [entry_of(of, name).get_config() for of in (space, full)]
+        assert ranges[0] == ranges[1]
 
 
-def test_copies_share_what_never_changes(hypermodel):
+def test_copies_share_what_never_changes():
     """A copy of a space holds the same entries; what is added to it stays its own."""
-    space = make_space(hypermodel)
-    copied = space.copy()
-    assert copied.get_config() == space.get_config()
-    assert all(a is b for a, b in zip(copied.space, space.space, strict=True))
+    hp = new_space(tune=()).hp
+    copied = hp.copy()
+    assert copied.get_config() == hp.get_config()
+    assert all(a is b for a, b in zip(copied.space, hp.space, strict=True))
     copied.Choice("another", [1, 2])
     copied.values["optimizer"] = "sgd"
-    assert "another" not in [hp.name for hp in space.space]
-    assert "sgd" not in space.values.values()
-    # As Ray takes a trial's to a worker and back.
+    assert "another" not in [entry.name for entry in hp.space]
+    assert "sgd" not in hp.values.values()
+    # As Ray takes them to a worker.
     again = pickle.loads(pickle.dumps(copied))
     assert again.get_config() == copied.get_config()
     assert again.Choice("another", [1, 2]) == 1
 
 
-def test_points_are_drawn_as_kerastuner_merges_them(hypermodel):
-    """A point has what is active, given what came before, in the space's order."""
-    space = make_space(hypermodel)
+def test_values_are_read_where_they_are_set():
+    """`at` gives the values to whoever declares the space, and not the defaults."""
+    space = new_space(tune=())
+    values = {**space.default, "filters_1": 16}
+    hp = space.at(values)
+    assert hp.values == values
+    assert space.hypermodel.model.search_space(hp, (8, 8, 1))["model"]["blocks"]
+    assert hp.get("filters_1") == 16
+    hp.values["filters_1"] = 32
+    assert values["filters_1"] == 16
+    assert space.default["filters_1"] != 16
+
+
+def test_values_are_drawn_as_kerastuner_merges_them():
+    """Drawn values are of what is active, given those before, in the space's order."""
+    space = new_space(tune=())
     for seed in range(9):
         merged = keras_tuner.HyperParameters()
-        for entry in space.space:
+        for entry in space.entries:
             merged.merge([entry])
             if merged.is_active(entry):
                 merged.values[entry.name] = entry.random_sample(seed)
-        drawn = draw(space, lambda hp, seed=seed: hp.random_sample(seed))
+        drawn = space.draw(lambda entry, seed=seed: entry.random_sample(seed))
         assert list(drawn.items()) == list(merged.values.items())
 
 
-def test_a_cost_is_asked_for_once(hypermodel, monkeypatch):
-    """The cost of a point is remembered, whichever order its values are in."""
-    space, asked = make_space(hypermodel), []
-    monkeypatch.setattr(hypermodel, "cost", lambda hp: asked.append(hp.values))
-    cost = costs(space, hypermodel)
-    values = default_point(space).values
-    for known in (values, dict(reversed(values.items())), values):
-        cost(known)
-    cost({**values, "batch_size": 128})
-    assert asked == [values, {**values, "batch_size": 128}]
+def test_networks_are_measured_once(monkeypatch):
+    """The cost of a network is remembered, however it is to be trained."""
+    space, built = new_space(tune=()), []
+    network = space.hypermodel._network
+    monkeypatch.setattr(
+        space.hypermodel, "_network", lambda hp: built.append(hp) or network(hp)
+    )
+    values = space.default
+    cost = space.cost(values)
+    for known in (dict(reversed(values.items())), {**values, "batch_size": 128}):
+        assert space.cost(known) == cost
+    assert len(built) == 1
 
 
 @pytest.mark.parametrize("pattern", ["filter_1", "Optimizer", "*_9"])
-def test_refuses_patterns_that_name_nothing(hypermodel, pattern):
+def test_refuses_patterns_that_name_nothing(pattern):
     """A pattern that matches no name is refused with the names that there are."""
     with pytest.raises(
         ValueError, match=r"(?s)pattern.*none of .*filters_1.*"
     ) as error:
-        make_space(hypermodel, ("filters_1", pattern))
+        new_space(tune=("filters_1", pattern))
     assert repr(pattern) in str(error.value)
 
 
-def test_default_point_is_what_the_model_gives_without_a_search(hypermodel):
-    """The default point builds the network that fresh hyperparameters build."""
+def test_the_default_is_what_the_model_gives_without_a_search():
+    """The default values are those that fresh hyperparameters have."""
+    space = new_space(tune=())
     fresh = keras_tuner.HyperParameters()
-    hypermodel.declare_hyperparameters(fresh)
-    assert default_point(make_space(hypermodel)).values == fresh.values
+    space.hypermodel.declare_hyperparameters(fresh)
+    assert space.default == fresh.values
 
 
-def test_limits_are_inclusive(hypermodel):
-    """A point fits if it takes at most the limits, parameters and multiply-adds."""
-    space = make_space(hypermodel)
-    hp = default_point(space)
-    parameters, multiply_adds = hypermodel.cost(hp)
+def test_limits_are_inclusive():
+    """Values fit if they take at most the limits, parameters and multiply-adds."""
+    space = new_space(tune=())
+    parameters, multiply_adds = space.cost(space.default)
 
     def fits_within(**limits):
-        cost = costs(space, hypermodel)
-        return fits(hp.values, cost, SearchSettings(**limits))
+        return new_space(tune=(), **limits).fits(space.default)
 
     assert fits_within()
     assert fits_within(max_parameters=parameters, max_multiply_adds=multiply_adds)
@@ -133,25 +134,28 @@ def test_limits_are_inclusive(hypermodel):
     )
 
 
-def test_limits_that_some_points_meet_are_taken(hypermodel):
-    """Limits below the default point are fine if other points are within."""
-    cost = hypermodel.cost(default_point(make_space(hypermodel)))
-    check_limits(hypermodel, SearchSettings(max_parameters=cost.parameters // 2))
+def test_limits_that_some_values_meet_are_taken():
+    """Limits below the default network are taken if others are drawn within."""
+    cost = new_space(tune=()).cost(new_space(tune=()).default)
+    space = new_space(tune=(), max_parameters=cost.parameters // 2)
+    assert not space.fits(space.default)
+    drawn, draw = [], space.draw
+    space.draw = lambda sample: drawn.append(draw(sample)) or drawn[-1]
+    assert space.check_limits() is None
+    assert [space.fits(values) for values in drawn] == [False] * (len(drawn) - 1) + [
+        True
+    ]
 
 
-def test_impossible_limits_are_refused_with_the_smallest_seen(hypermodel):
-    """If no point is within the limits, the message tells how small they get."""
-    settings = SearchSettings(
-        tune=("dense_units_1", "batch_size"), max_parameters=1000, max_multiply_adds=9
-    )
-    space = make_space(hypermodel, settings.tune)
-    hp = default_point(space)
-    hp.values["dense_units_1"] = 64
-    smallest = hypermodel.cost(hp)
+def test_impossible_limits_are_refused_with_the_smallest_seen():
+    """If no network is within the limits, the message says how small they get."""
+    tune = ("dense_units_1", "batch_size")
+    space = new_space(tune=tune, max_parameters=1000, max_multiply_adds=9)
+    smallest = space.cost({**space.default, "dense_units_1": 64})
     with pytest.raises(
         ValueError,
         match=r"received max_parameters=1000 and max_multiply_adds=9, .* fewest "
         rf"parameters were {smallest.parameters:,}, the fewest multiply-adds "
         rf"{smallest.multiply_adds:,}\. Raise the limits",
     ):
-        check_limits(hypermodel, settings)
+        space.check_limits()

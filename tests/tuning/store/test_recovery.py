@@ -1,29 +1,34 @@
-"""Damaged files: set aside, told, and rebuilt from the trials' own records.
+"""Damaged files: set aside, reported, and made good by the trials' own records.
 
-Oracles are driven without training: a point's score follows from its values.
+Oracles are driven without training: a trial's score follows from its values.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 
-import h5py
 import pytest
-from test_oracles import TUNE, drive, end, files_of, new_oracle
-from tuning.oracles.restore import mend_results
-from tuning.points.extension import go_on_with
-from tuning.store.directory import Store, StoreError, read_json, write_json
+from driven_oracle import (
+    FAILED,
+    TUNE,
+    aside,
+    drive,
+    end,
+    files_of,
+    new_oracle,
+    planned,
+    results_of,
+    settings_of,
+)
 
-from tuning import SearchSettings
+from tuning.search import resumed
 from tuning.settings import TUNERS
-from tuning.store.recovery import check_weights, read_settings
-from tuning.store.results import read_results
+from tuning.store.files import MAX_JSON_BYTES, StoreError, read_json, write_json
+from tuning.store.layout import Store
+from tuning.store.recovery import has_weights, read_settings
 
-# KerasTuner calls threading.currentThread().getName().
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
-]
+pytestmark = pytest.mark.usefixtures("no_fsync")
 WRONG = {
     "empty": lambda text: "",
     "cut": lambda text: text[: len(text) // 2],
@@ -33,271 +38,277 @@ WRONG = {
     "bytes": lambda text: "\x00" * len(text),
 }
 
-CASES = [(tuner, "cut") for tuner in TUNERS] + [("random", how) for how in WRONG]
-
-
-def settings_of(directory, tuner="random", **settings):
-    """Return the settings with which `new_oracle` makes an oracle."""
-    settings = {"trials": 9, "epochs": 3, "tune": TUNE, **settings}
-    return SearchSettings(tuner=tuner, directory=directory, **settings)
-
 
 def damage(file, how="cut"):
     """Damage a file."""
     file.write_text(WRONG[how](file.read_text()))
 
 
-def aside(directory):
-    """Return the names of the files that were set aside."""
-    return sorted(
-        str(file.relative_to(directory)) for file in directory.rglob("*.damaged-*")
-    )
+def lose(file, how):
+    """Damage a trial's record, remove it, or remove its folder."""
+    if how == "missing":
+        file.unlink()
+    elif how == "folder":
+        shutil.rmtree(file.parent)
+    else:
+        damage(file, how)
 
 
-def begin(directory, tuner, steps=9, workers=2):
-    """Drive a search for some steps; return an undisturbed search's trials."""
-    whole = drive(new_oracle(directory / "whole", tuner), workers)
-    drive(new_oracle(directory / "search", tuner), workers, steps=steps)
-    return whole, directory / "search"
-
-
-@pytest.mark.parametrize(("tuner", "how"), CASES)
-def test_a_damaged_oracle_is_rebuilt(tmp_path, tuner, how, capsys):
-    """Without oracle.json the search goes on with the very same trials."""
-    whole, search = begin(tmp_path, tuner, steps=11, workers=1)
-    before = new_oracle(search, tuner).progress()["ended"]
-    seed_state = read_json(search / "oracle.json")["seed_state"]
-    damage(search / "oracle.json", how)
-    oracle = new_oracle(search, tuner)
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("Damaged (")
-    assert f"{search}/oracle.json. It is set aside as oracle.json.damaged-1" in line
-    assert aside(search) == ["oracle.json.damaged-1"]
-    assert oracle.progress()["ended"] == before
-    assert read_json(search / "oracle.json")["seed_state"] == seed_state
+@pytest.fixture(scope="module", params=TUNERS)
+def undisturbed(request, tmp_path_factory):
+    """Return a tuner, and the oracle of a search with it that ran to its end."""
+    oracle = new_oracle(tmp_path_factory.mktemp("whole"), request.param, trials=12)
     drive(oracle)
-    points = {t: v.hyperparameters.values for t, v in oracle.trials.items()}
-    assert points == dict(whole)
-    assert sorted(oracle.end_order) == sorted(dict(whole))
-    assert new_oracle(search, tuner).progress() == oracle.progress()
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("name", ["trial.json", "point.json"])
-@pytest.mark.parametrize(("tuner", "how"), CASES)
-def test_a_damaged_trial_is_rebuilt(tmp_path, tuner, name, how, capsys):
-    """A trial.json or point.json is rebuilt from the other; no trial is run again."""
-    _, search = begin(tmp_path, tuner)
-    before = new_oracle(search, tuner).progress()
-    point = read_json(search / "trial_1" / "point.json")
-    damage(search / "trial_1" / name, how)
-    oracle = new_oracle(search, tuner)
-    assert f"trial_1/{name}. It is set aside as" in capsys.readouterr().out
-    assert aside(search) == [f"trial_1/{name}.damaged-1"]
-    assert oracle.progress() == before
-    assert "1" in oracle.end_order
-    rebuilt = read_json(search / "trial_1" / "point.json")
-    assert rebuilt["values"] == point["values"]
-    assert new_oracle(search, tuner).progress() == before
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("number", [0, 2])
-@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
-def test_a_lost_trial_is_drawn_again(tmp_path, tuner, number, capsys):
-    """A trial whose folder is gone runs again, at the point that it had."""
-    whole, search = begin(tmp_path, tuner, steps=9, workers=1)
-    shutil.rmtree(search / f"trial_{number}")
-    oracle = new_oracle(search, tuner)
-    assert f"Nothing is left of trial {number}" in capsys.readouterr().out
-    assert str(number) not in oracle.end_order
-    oracle.begin("next")
-    again = drive(oracle)
-    assert again[0] == whole[number]
-    points = {t: v.hyperparameters.values for t, v in oracle.trials.items()}
-    assert points == dict(whole)
-    assert sorted(oracle.end_order) == sorted(dict(whole))
-
-
-def test_a_search_survives_the_loss_of_everything_but_points(tmp_path):
-    """With every oracle.json and trial.json damaged, the same points run again."""
-    whole, search = begin(tmp_path, "random")
-    for file in [search / "oracle.json", *search.glob("trial_*/trial.json")]:
-        damage(file)
-    oracle = new_oracle(search, "random")
-    assert oracle.end_order == []
-    assert drive(oracle, workers=2) == whole
+    assert len(oracle.records) == 12
+    return request.param, oracle
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "value"),
-    [
-        ("oracle.json", ["ended", 0, 0], "../../etc"),
-        ("oracle.json", ["ended", 0, 1], "DONE"),
-        ("oracle.json", ["ended", 0, 2], float("inf")),
-        ("oracle.json", ["seed_state"], -1),
-        ("oracle.json", ["ongoing_trials"], ["0"]),
-        ("trial_0/trial.json", ["trial_id"], "1"),
-        ("trial_0/trial.json", ["status"], "DONE"),
-        ("trial_0/trial.json", ["score"], None),
-        ("trial_0/trial.json", ["score"], float("nan")),
-        ("trial_0/trial.json", ["metrics", "metrics", "val_accuracy"], 3),
-        ("trial_0/trial.json", ["hyperparameters", "values", "batch_size"], 17),
-        ("trial_0/trial.json", ["hyperparameters", "values", "batch_size"], 64),
-        ("trial_0/trial.json", ["hyperparameters", "values", "batch_size"], [16]),
-        ("trial_0/trial.json", ["hyperparameters", "values", "optimizer"], "a" * 999),
-        ("trial_0/point.json", ["values", "weight_decay"], 1e9),
-        ("trial_0/point.json", ["values", "weight_decay"], True),
-        ("trial_0/point.json", ["trial"], "7"),
-    ],
+    ("how", "steps"),
+    [("cut", None), ("missing", None), ("folder", None), ("cut", 12), ("cut", 13)],
 )
-def test_wrong_content_is_damage(tmp_path, name, path, value):
-    """An id, type, value or size that no such file can hold is found on reading."""
-    oracle = new_oracle(tmp_path)
-    drive(oracle, steps=5)
-    content = read_json(tmp_path / name)
-    inner = content
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    write_json(tmp_path / name, content)
-    again = new_oracle(tmp_path)
-    assert aside(tmp_path) == [f"{name}.damaged-1"]
-    assert again.progress()["ended"] == oracle.progress()["ended"]
+def test_any_lost_record_is_drawn_and_run_again(tmp_path, undisturbed, how, steps):
+    """Without any one of its records, a search has the very same trials again."""
+    tuner, whole = undisturbed
+    begun = drive(new_oracle(tmp_path / "begun", tuner, trials=12), steps=steps)
+    for number in range(len(begun)):
+        trial_id, folder = f"{number:02d}", tmp_path / str(number)
+        shutil.copytree(tmp_path / "begun", folder)
+        lose(Store(folder).trial_file(trial_id), how)
+        messages = []
+        oracle = new_oracle(folder, tuner, "next", messages.append, trials=12)
+        # A last one that is gone leaves no gap: it is drawn as any other.
+        message = f"Trial {trial_id} has no record; its values are drawn again."
+        is_gap = how == "cut" or number < len(begun) - 1
+        assert (message in messages) == is_gap
+        assert trial_id not in oracle.records
+        if steps is None or number % 3 == 0:
+            drive(oracle)
+            assert planned(oracle) == planned(whole)
+            assert results_of(oracle) == results_of(whole)
+        assert aside(folder) == (
+            [f"trial_{trial_id}/trial.json.damaged-1"] if how == "cut" else []
+        )
+
+
+@pytest.mark.parametrize(
+    "lost", [(0, 1), (0, 5, 6), (2, 3, 4, 8), (9, 10), range(12)], ids=str
+)
+def test_any_lost_records_are_drawn_and_run_again(tmp_path, undisturbed, lost):
+    """Without several records, or all of them, the same trials run again."""
+    tuner, whole = undisturbed
+    drive(new_oracle(tmp_path, tuner, trials=12))
+    for number in lost:
+        damage(Store(tmp_path).trial_file(f"{number:02d}"))
+    oracle = new_oracle(tmp_path, tuner, "next", trials=12)
+    assert len(oracle.records) == 12 - len(lost)
+    begun = drive(
+        oracle, reopen=lambda _: new_oracle(tmp_path, tuner, "next", trials=12)
+    )
+    # And, if its weights are gone, what is the best now.
+    assert {*lost} <= {int(trial) for trial, _ in begun}
+    oracle = new_oracle(tmp_path, tuner, "next", trials=12)
+    assert planned(oracle) == planned(whole)
+    assert results_of(oracle) == results_of(whole)
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "hyperband"])
+def test_several_workers_run_what_was_lost(tmp_path, tuner):
+    """Whoever runs what was lost, it is what it was; Hyperband may number it anew."""
+
+    def trained(oracle):
+        return sorted(
+            (repr(r.values), r.seed, r.first_epoch, r.epochs, r.bracket, r.round)
+            for r in oracle.records.values()
+        )
+
+    whole = new_oracle(tmp_path / "whole", tuner, trials=12, epochs=9)
+    drive(whole, workers=3)
+    for lost in [*itertools.combinations(range(0, 12, 3), 2), range(12)]:
+        folder = tmp_path / str(lost)
+        drive(new_oracle(folder, tuner, trials=12, epochs=9), workers=3)
+        for number in lost:
+            damage(Store(folder).trial_file(f"{number:02d}"))
+        oracle = new_oracle(folder, tuner, "next", trials=12, epochs=9)
+        drive(oracle, workers=2)
+        assert trained(oracle) == trained(whole)
+        if tuner != "hyperband":
+            assert planned(oracle) == planned(whole)
+
+
+def test_a_lost_trial_keeps_the_name_that_others_have_for_it(tmp_path):
+    """In a search that grew, a trial that another continues keeps its short id."""
+    oracle = new_oracle(tmp_path, "hyperband")
+    drive(oracle)
+    (parent, *_) = [r.continues for r in oracle.records.values() if r.continues]
+    assert len(parent) == 1
+    expected = oracle.records[parent]
+    shutil.rmtree(oracle.store.trial_folder(parent))
+    longer = new_oracle(tmp_path, "hyperband", "next", trials=12)
+    drive(longer)
+    assert longer.records[parent].values == expected.values
+    assert len(longer.records) == 12
+    assert all(r.continues in {*longer.records, None} for r in longer.records.values())
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_a_damaged_record_is_set_aside_and_reported(tmp_path, how):
+    """However a record is damaged, it is renamed, named once, and the rest stays."""
+    drive(new_oracle(tmp_path), steps=9, workers=2)
+    before = new_oracle(tmp_path).progress()
+    damage(tmp_path / "trial_1" / "trial.json", how)
+    messages = []
+    oracle = new_oracle(tmp_path, notify=messages.append)
+    assert messages[0].startswith("Damaged (")
+    assert f"{tmp_path}/trial_1/trial.json. It is set aside as" in messages[0]
+    assert messages[1:] == ["Trial 1 has no record; its values are drawn again."]
+    assert aside(tmp_path) == ["trial_1/trial.json.damaged-1"]
+    ended = oracle.progress()["ended"]
+    assert ended == [row for row in before["ended"] if row[0] != "1"]
+
+
+def test_a_huge_record_is_not_read(tmp_path):
+    """A record that is larger than any is damage, told by its size."""
+    drive(new_oracle(tmp_path), steps=4)
+    with (tmp_path / "trial_0" / "trial.json").open("wb") as file:
+        file.truncate(MAX_JSON_BYTES + 1)
+    messages = []
+    new_oracle(tmp_path, notify=messages.append)
+    assert messages[0].startswith(f"Damaged (it is larger than {MAX_JSON_BYTES} bytes)")
 
 
 def test_what_is_set_aside_is_kept(tmp_path):
     """Each damaged file gets a name of its own; none replaces another."""
     drive(new_oracle(tmp_path), steps=4)
+    folder = tmp_path / "trial_0"
     for content in ("one", "two"):
-        (tmp_path / "oracle.json").write_text(content)
+        (folder / "trial.json").write_text(content)
         new_oracle(tmp_path)
-    assert (tmp_path / "oracle.json.damaged-1").read_text() == "one"
-    assert (tmp_path / "oracle.json.damaged-2").read_text() == "two"
+    assert (folder / "trial.json.damaged-1").read_text() == "one"
+    assert (folder / "trial.json.damaged-2").read_text() == "two"
 
 
-def with_results(directory):
-    """Return an oracle whose completed trials have weights and records."""
-    oracle = new_oracle(directory)
-    drive(oracle, steps=7)
-    for trial_id in oracle.end_order:
-        with h5py.File(oracle.store.weights_file(trial_id), "w") as file:
-            file["layers/conv1/vars/0"] = [float(trial_id)] * 1000
-        record = {"parameters": 9, "multiply_adds": 8, "seconds": 1.5, "best_epoch": 0}
-        write_json(
-            oracle.store.record_file(trial_id),
-            {**record, "epochs": [0], "history": {"val_accuracy": [0.5]}},
-        )
-    return oracle
+def test_foreign_folders_are_no_trials(tmp_path):
+    """Folders that are named like trials and are none of the search's are ignored."""
+    oracle = new_oracle(tmp_path)
+    end(oracle, oracle.suggest("worker-0").trial)
+    for name in ("trial_x", "trial_99999999", "trial_-1", "trial_"):
+        write_json(tmp_path / name / "trial.json", {})
+    again = new_oracle(tmp_path)
+    assert again.progress() == oracle.progress()
+    assert again.suggest("worker-0").trial == "1"
 
 
 def test_weights_that_are_cut_off_anywhere_are_found(tmp_path):
     """A file of weights that lacks any number of its last bytes is set aside."""
-    store = with_results(tmp_path).store
+    drive(new_oracle(tmp_path), steps=4)
+    store = Store(tmp_path)
     file = store.weights_file("0")
     whole = file.read_bytes()
-    assert check_weights(store, "0", print)
-    for length in range(0, len(whole), 97):
+    assert has_weights(store, "0", print)
+    lengths = range(0, len(whole), 7)
+    for length in lengths:
         file.write_bytes(whole[:length])
-        told = []
-        assert not check_weights(store, "0", told.append)
-        assert len(told) == 1
+        messages = []
+        assert not has_weights(store, "0", messages.append)
+        assert len(messages) == 1
         assert not file.exists()
-    assert len(aside(tmp_path)) == len(range(0, len(whole), 97))
+    assert len(aside(tmp_path)) == len(lengths)
+
+
+def best_first(oracle):
+    """Return the ids of the completed trials, best first."""
+    records = oracle.objective.ranked(oracle.records.values())
+    return [record.trial for record in records]
 
 
 def test_a_trial_whose_weights_are_damaged_runs_again(tmp_path):
     """A score stands only with its weights; the other trials stay as they are."""
-    oracle = with_results(tmp_path)
-    expected = oracle.trials["1"].hyperparameters.values
-    file = oracle.store.weights_file("1")
+    oracle = new_oracle(tmp_path)
+    drive(oracle, steps=7)
+    trial_id = best_first(oracle)[1]
+    expected = oracle.records[trial_id].again()
+    file = oracle.store.weights_file(trial_id)
     file.write_bytes(file.read_bytes()[:-1])
-    again, told = new_oracle(tmp_path), []
-    mend_results(again, told.append)
-    assert [line.split(":")[0] for line in told][-1] == "Trial 1 runs again"
-    assert again.end_order == [t for t in oracle.end_order if t != "1"]
-    assert new_oracle(tmp_path).progress() == again.progress()
-    again.begin("next")
-    trial = again.create_trial("worker-0")
-    assert (trial.trial_id, trial.hyperparameters.values) == ("1", expected)
-    assert trial.score is None
+    messages = []
+    assert new_oracle(tmp_path, "random", "run").records == oracle.records
+    again = new_oracle(tmp_path, run="next", notify=messages.append)
+    assert messages[-1] == f"Trial {trial_id} runs again: its score needs its weights."
+    assert again.progress()["waiting"][0] == trial_id
+    others = [row for row in oracle.progress()["ended"] if row[0] != trial_id]
+    assert again.progress()["ended"] == others
+    record = again.suggest("worker-0")
+    assert record.replace(run=None, worker=None, began=None) == expected
 
 
 def test_the_best_trial_needs_its_weights(tmp_path):
     """A best trial without weights runs again, one that is not the best does not."""
-    oracle = with_results(tmp_path)
-    ranked = [trial.trial_id for trial in oracle.get_best_trials(3)]
+    oracle = new_oracle(tmp_path)
+    drive(oracle, steps=7)
+    ranked = best_first(oracle)
     oracle.store.weights_file(ranked[2]).unlink()
-    again = new_oracle(tmp_path)
-    mend_results(again, print)
-    assert again.end_order == oracle.end_order
+    again = new_oracle(tmp_path, run="second")
+    assert again.progress()["ended"] == oracle.progress()["ended"]
     oracle.store.weights_file(ranked[0]).unlink()
-    again = new_oracle(tmp_path)
-    mend_results(again, print)
-    assert set(oracle.end_order) - set(again.end_order) == {ranked[0]}
+    again = new_oracle(tmp_path, run="third")
+    assert set(ranked) - set(best_first(again)) == {ranked[0]}
 
 
 def test_lost_weights_of_the_best_leave_the_others_alone(tmp_path):
     """Of trials that all lack weights, as most do, only the best runs again."""
-    oracle = with_results(tmp_path)
-    (best, *_) = [trial.trial_id for trial in oracle.get_best_trials(9)]
-    for trial_id in oracle.end_order:
-        oracle.store.weights_file(trial_id).unlink()
-    again = new_oracle(tmp_path)
-    mend_results(again, print)
-    assert set(oracle.end_order) - set(again.end_order) == {best}
+    oracle = new_oracle(tmp_path)
+    drive(oracle, steps=7)
+    ranked = best_first(oracle)
+    for trial_id in ranked:
+        oracle.store.weights_file(trial_id).unlink(missing_ok=True)
+    again = new_oracle(tmp_path, run="next")
+    assert set(ranked) - set(best_first(again)) == {ranked[0]}
 
 
-@pytest.mark.parametrize("how", WRONG)
-def test_a_damaged_record_is_rebuilt_from_the_network(tmp_path, how):
-    """A record.json that is damaged loses the history, never the trial."""
-    oracle = with_results(tmp_path)
-    damage(oracle.store.record_file("0"), how)
-    again, told = new_oracle(tmp_path), []
-    mend_results(again, told.append)
-    assert again.progress()["ended"] == oracle.progress()["ended"]
-    assert len(told) == 1
-    cost = oracle.cost(oracle.trials["0"].hyperparameters.values)
-    row = read_results(oracle.store)[0]
-    assert (row["parameters"], row["multiply_adds"], row["seconds"]) == (*cost, None)
-    mend_results(new_oracle(tmp_path), told.append)
-    assert len(told) == 1
+ADD = ({"batch_size": 64}, {"batch_size": 128})
 
 
 def with_settings(directory):
     """Return the settings of a search that has begun in a directory."""
-    settings = settings_of(directory, add=({"batch_size": 64},))
+    settings = settings_of(directory, add=ADD)
     write_json(directory / "search.json", settings.to_json())
-    drive(new_oracle(directory, add=settings.add), steps=4)
+    drive(new_oracle(directory, add=ADD), steps=6)
     return settings
 
 
 @pytest.mark.parametrize("how", [*WRONG, "missing"])
-def test_damaged_settings_are_rebuilt_from_the_oracle(tmp_path, how):
-    """A search.json that is damaged or gone comes back from oracle.json."""
-    settings, told = with_settings(tmp_path), []
+def test_damaged_settings_are_rebuilt_from_the_records(tmp_path, how):
+    """A search.json that is damaged or gone comes back, with the points added."""
+    settings, messages = with_settings(tmp_path), []
     file = tmp_path / "search.json"
-    if how == "missing":
-        file.unlink()
-    else:
-        damage(file, how)
-    rebuilt = read_settings(Store(tmp_path), settings_of(tmp_path), told.append)
+    lose(file, how)
+    damage(tmp_path / "trial_02" / "trial.json")  # The last; others have them, too.
+    rebuilt = read_settings(Store(tmp_path), messages.append)
     assert rebuilt == settings
-    assert len(told) == 1
+    assert rebuilt.add == ADD
+    assert messages[-1] == f"Rebuilt: {file}."
+    assert len(messages) == (1 if how == "missing" else 2)
     assert not file.exists()
+    assert aside(tmp_path) == ([] if how == "missing" else ["search.json.damaged-1"])
 
 
-def test_damaged_settings_are_rebuilt_from_the_command_if_the_trials_prove_it(tmp_path):
-    """Without oracle.json, a search.json is only rebuilt from the same settings."""
+def test_settings_are_lost_with_every_record(tmp_path):
+    """If all that has the settings is damaged, the search is refused; nothing moves."""
     with_settings(tmp_path)
-    damage(tmp_path / "search.json")
-    damage(tmp_path / "oracle.json")
-    store, before = Store(tmp_path), files_of(tmp_path)
-    with pytest.raises(StoreError, match="rebuilt from oracle"):
-        read_settings(store, settings_of(tmp_path, seed=7), print)
+    for file in [tmp_path / "search.json", *tmp_path.glob("trial_*/trial.json")]:
+        damage(file)
+    before = files_of(tmp_path)
+    match = rf"rebuilt from the trials' records; received {tmp_path}, where all of th"
+    with pytest.raises(StoreError, match=match):
+        read_settings(Store(tmp_path), print)
     assert files_of(tmp_path) == before
-    same = settings_of(tmp_path)
-    assert read_settings(store, same, print) == same
+
+
+def test_damaged_settings_of_a_search_without_trials_are_set_aside(tmp_path):
+    """Before the first trial nothing is lost: the command's settings count."""
+    assert read_settings(Store(tmp_path), print) is None
+    (tmp_path / "search.json").write_text("{")
+    assert read_settings(Store(tmp_path), print) is None
     assert aside(tmp_path) == ["search.json.damaged-1"]
 
 
@@ -307,26 +318,21 @@ def test_settings_of_another_version_are_completed(tmp_path):
     del stored["start_with"]
     write_json(tmp_path / "search.json", {**stored, "colour": "blue"})
     same = settings_of(tmp_path)
-    assert read_settings(Store(tmp_path), same, print) == same
-    assert go_on_with(same, same, Store(tmp_path)) == same
+    assert read_settings(Store(tmp_path), print) == same
+    assert resumed(same, same, Store(tmp_path)) == same
 
 
-def test_damaged_trials_are_shown_and_stay(tmp_path):
-    """Reading results changes nothing; a damaged trial is a row that says so."""
-    store = with_results(tmp_path).store
-    damage(store.trial_file("1"))
-    damage(store.record_file("0"))
-    before = files_of(tmp_path)
-    rows = read_results(store)
-    assert [row["status"] for row in rows][:2] == ["COMPLETED", "DAMAGED"]
-    assert rows[0]["parameters"] is None
-    assert files_of(tmp_path) == before
-
-
-def test_foreign_folders_are_no_trials(tmp_path):
-    """Folders that are named like trials and are none of the search's are ignored."""
-    oracle = new_oracle(tmp_path)
-    end(oracle, oracle.create_trial("worker-0"))
-    for name in ("trial_x", "trial_99999999", "trial_-1", "trial_"):
-        write_json(tmp_path / name / "trial.json", {})
-    assert new_oracle(tmp_path).progress() == oracle.progress()
+def test_lost_failures_fail_again(tmp_path):
+    """A failed trial whose record is lost runs, and counts, once more."""
+    oracle = new_oracle(tmp_path, tune=TUNE)
+    end(oracle, oracle.suggest("worker-0").trial)
+    end(oracle, oracle.suggest("worker-0").trial, FAILED)
+    end(oracle, oracle.suggest("worker-0").trial)
+    expected = read_json(oracle.store.trial_file("1"))["values"]
+    damage(oracle.store.trial_file("1"))
+    again = new_oracle(tmp_path, run="next")
+    assert again.suggest("worker-0").values == expected
+    end(again, "1", FAILED)
+    assert [status for _, status, _ in new_oracle(tmp_path).progress()["ended"]] == [
+        *("COMPLETED", "COMPLETED", "FAILED")
+    ]

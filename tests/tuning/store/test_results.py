@@ -1,62 +1,33 @@
-"""Results: rows of a directory's trials, their ranking and the leaderboard."""
+"""Results: the rows of a directory's trials, and their ranking."""
 
 from __future__ import annotations
 
 import pytest
-from tuning.store.directory import Store, write_json
+from driven_oracle import FAILED, end, files_of, new_oracle
 
-from tuning.store.results import leaderboard, ranked, read_results, table
-
-
-def row(trial, status="COMPLETED", score=0.5, **hyperparameters):
-    """Return a row as `read_results` gives it."""
-    return {
-        "trial": trial,
-        "status": status,
-        "score": score,
-        "parameters": 12345,
-        "multiply_adds": 678900,
-        "seconds": 1.25,
-        "best_epoch": 0,
-        "hyperparameters": hyperparameters,
-    }
+from tuning.store.objective import Objective
+from tuning.store.records import Result
+from tuning.store.results import ranked, read_results, table
 
 
 @pytest.fixture
-def store(tmp_path):
-    """Return a directory with a trial that ended, one that runs and one that failed."""
-    store = Store(tmp_path)
-    for trial, status, score in (
-        ("0", "COMPLETED", 0.5),
-        ("1", "RUNNING", None),
-        ("2", "FAILED", None),
-    ):
-        write_json(
-            store.trial_file(trial),
-            {
-                "trial_id": trial,
-                "status": status,
-                "score": score,
-                "metrics": {"metrics": {}},
-                "hyperparameters": {"values": {"batch_size": 16 + int(trial)}},
-            },
-        )
-    write_json(
-        store.record_file("0"),
-        {
-            "parameters": 9,
-            "multiply_adds": 8,
-            "seconds": 7.5,
-            "best_epoch": 1,
-            "history": {},
-        },
-    )
-    return store
+def oracle(tmp_path):
+    """Return an oracle with a trial that ended, one that runs and one that failed."""
+    oracle = new_oracle(tmp_path)
+    for worker in range(3):
+        oracle.suggest(f"worker-{worker}")
+    oracle.report("0", {"val_accuracy": [0.25, 0.5], "loss": [2.0, 1.0]})
+    cost = {"parameters": 9, "multiply_adds": 8}
+    notes = ("one", "two")
+    oracle.end("0", Result(best_epoch=1, seconds=7.5, notes=notes, **cost))
+    oracle.report("1", {"val_accuracy": [0.75]})
+    end(oracle, "2", FAILED)
+    return oracle
 
 
-def test_reads_a_row_per_trial(store):
-    """Each trial is a row; what a trial has not come to is None."""
-    rows = read_results(store)
+def test_reads_a_row_per_trial(oracle):
+    """Each trial is a row; what is not known of a trial is None."""
+    rows = read_results(oracle.store)
     assert [(r["trial"], r["status"], r["score"]) for r in rows] == [
         ("0", "COMPLETED", 0.5),
         ("1", "RUNNING", None),
@@ -66,17 +37,58 @@ def test_reads_a_row_per_trial(store):
     assert rows[0]["multiply_adds"] == 8
     assert rows[0]["seconds"] == 7.5
     assert rows[0]["best_epoch"] == 1
-    assert rows[1]["parameters"] is None
-    assert rows[1]["hyperparameters"] == {"batch_size": 17}
+    assert rows[0]["notes"] == "one; two"
+    assert rows[0]["history"] == {"val_accuracy": [0.25, 0.5], "loss": [2.0, 1.0]}
+    assert [row["epochs"] for row in rows] == [2, 1, 0]
+    assert [row["planned_epochs"] for row in rows] == [3, 3, 3]
+    assert rows[1]["parameters"] is rows[1]["failure"] is None
+    assert rows[1]["hyperparameters"] == oracle.records["1"].values
+    assert rows[2]["failure"] == "it failed\n"
 
 
-def test_table_has_a_column_per_hyperparameter(store):
-    """In the table each hyperparameter is a column, and nothing else is lost."""
-    flat = table(read_results(store))
-    assert [r["batch_size"] for r in flat] == [16, 17, 18]
-    assert {*flat[0]} == {*read_results(store)[0], "batch_size"} - {
-        *("history", "hyperparameters")
-    }
+def test_hyperbands_rows_say_what_they_continue(tmp_path):
+    """A promoted trial's row has its first epoch and the trial that it continues."""
+    oracle = new_oracle(tmp_path, "hyperband")
+    while oracle.suggest("worker-0").continues is None:
+        (running,) = oracle.progress()["running"]
+        end(oracle, running)
+    row = read_results(oracle.store)[-1]
+    parent = read_results(oracle.store)[int(row["continues"])]
+    assert (row["first_epoch"], row["planned_epochs"]) == (1, 3)
+    assert parent["planned_epochs"] == 1
+    assert parent["hyperparameters"] == row["hyperparameters"]
+
+
+def test_damaged_trials_are_shown_and_stay(oracle):
+    """Reading results changes nothing; a damaged trial is a row that says so."""
+    store = oracle.store
+    store.trial_file("1").write_text("{")
+    before = files_of(store.root)
+    rows = read_results(store)
+    assert [row["status"] for row in rows] == ["COMPLETED", "DAMAGED", "FAILED"]
+    assert {*rows[1]} == {*rows[0]}
+    assert rows[1]["hyperparameters"] == rows[1]["history"] == {}
+    assert files_of(store.root) == before
+    assert len(table(rows)) == 3
+
+
+def test_table_has_a_column_per_hyperparameter(oracle):
+    """In the table each hyperparameter is a column, and nothing flat is lost."""
+    rows = read_results(oracle.store)
+    flat = table(rows)
+    assert [r["batch_size"] for r in flat] == [
+        record.values["batch_size"] for record in oracle.records.values()
+    ]
+    names = {name for row in rows for name in row["hyperparameters"]}
+    nested = {"history", "hyperparameters", "failure"}
+    planned = {"first_epoch", "planned_epochs"}
+    columns = {name for row in flat for name in row}
+    assert columns == {*rows[0], *names} - nested - planned
+
+
+def row(trial, status="COMPLETED", score=0.5):
+    """Return what of a row its rank depends on."""
+    return {"trial": trial, "status": status, "score": score}
 
 
 @pytest.mark.parametrize(
@@ -91,28 +103,33 @@ def test_ranks_completed_trials(objective, order):
         row("3", score=0.2 if objective == "val_accuracy" else 0.4),
         row("4", status="FAILED", score=None),
         row("5", status="RUNNING", score=None),
+        row("6", status="PRUNED", score=2.0),
     ]
     assert "".join(r["trial"] for r in ranked(rows, objective)) == order
 
 
-def test_leaderboard_shows_the_best():
-    """The leaderboard has a line per trial, best first, at most as many as asked."""
-    rows = [
-        row("0", score=0.5, filters_1=16, filters_2=32, optimizer="sgd"),
-        row("1", score=0.75, use_lrn=True, optimizer="adamw", adamw_learning_rate=1e-3),
-        row("2", score=0.25),
-    ]
-    lines = leaderboard(rows, "val_accuracy", most=2).splitlines()
-    assert len(lines) == 3
-    assert lines[0].split() == [
-        *("trial", "val_accuracy", "parameters", "multiply-adds", "seconds", "network")
-    ]
-    assert lines[1].split() == [
-        *("1", "1", "0.7500", "12,345", "678,900", "1.2", "LRN", "adamw", "1.0e-03")
-    ]
-    assert lines[2].split()[6:] == ["16-32", "filters", "sgd"]
+@pytest.mark.parametrize(
+    ("name", "order"), [("val_accuracy", "1203"), ("val_loss", "3021")]
+)
+def test_records_are_ranked_as_their_rows(tmp_path, name, order):
+    """Records and rows have one order; equals are as they began, whoever ended first.
 
-
-def test_leaderboard_without_trials_has_a_heading():
-    """With no completed trial there is only the heading."""
-    assert len(leaderboard([row("0", status="RUNNING")], "val_loss").splitlines()) == 1
+    Numbers of ids count: 10 is after 9.
+    """
+    scores = {"0": 0.25, "1": 0.75, "2": 0.5, "3": 0.125}
+    oracle = new_oracle(tmp_path, objective=name)
+    for worker in range(5):
+        oracle.suggest(f"worker-{worker}")
+    for trial, score in reversed(scores.items()):
+        end(oracle, trial, score=score)
+    objective = Objective(name)
+    found = objective.ranked(reversed(oracle.records.values()))
+    assert "".join(record.trial for record in found) == order
+    rows = ranked(read_results(oracle.store), name)
+    assert "".join(r["trial"] for r in rows) == order
+    assert objective.best([*scores.values()]) == scores[order[0]]
+    assert objective.better(scores[order[0]], scores[order[1]])
+    assert not objective.better(0.5, 0.5)
+    same = [r.replace(score=0.5) for r in oracle.records.values() if r.has_ended]
+    twelve = [same[0].replace(trial=str(n)) for n in (10, 9, 2)]
+    assert [r.trial for r in objective.ranked(twelve)] == ["2", "9", "10"]

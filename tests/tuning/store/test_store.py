@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import subprocess
@@ -10,30 +11,27 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tuning.store.directory import (
+from file_limits import limited_files
+
+from tuning.store import layout
+from tuning.store.files import (
     MAX_JSON_BYTES,
-    Store,
     StoreError,
+    WriteError,
     read_json,
     write_bytes,
     write_csv,
     write_json,
 )
+from tuning.store.layout import Store
+from tuning.store.lock import locked, wait_until_left
 
-from tuning.store import directory as store_module
-
-JOIN = """
+USE = """
 import sys, time
-from tuning.store.directory import Store
-with Store(sys.argv[1]).joined():
-    print("joined", flush=True)
-    time.sleep(60)
-"""
-HOLD = """
-import sys, time
-from tuning.store.directory import Store
-with Store(sys.argv[1]).locked():
-    print("locked", flush=True)
+from tuning.store import lock
+from tuning.store.layout import Store
+with getattr(lock, sys.argv[2])(Store(sys.argv[1])):
+    print(sys.argv[2], flush=True)
     time.sleep(60)
 """
 
@@ -41,6 +39,27 @@ with Store(sys.argv[1]).locked():
 def names_in(folder):
     """Return the names of a folder's files, hidden ones too."""
     return sorted(file.name for file in folder.iterdir())
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A file is flushed to the disk whole, and only then takes the old one's place."""
+    file, steps = tmp_path / "file", []
+    file.write_text("old")
+    fsync, replace = os.fsync, Path.replace
+
+    def flushed(descriptor):
+        steps.append(("fsync", os.fstat(descriptor).st_size, file.read_text()))
+        fsync(descriptor)
+
+    def renamed(part, target):
+        steps.append(("replace", part.stat().st_size, target.read_text()))
+        return replace(part, target)
+
+    monkeypatch.setattr("os.fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_bytes(file, b"newer")
+    assert steps == [("fsync", 5, "old"), ("replace", 5, "old")]
+    assert file.read_text() == "newer"
 
 
 def test_writes_json_that_it_reads(tmp_path):
@@ -54,25 +73,14 @@ def test_writes_json_that_it_reads(tmp_path):
 def test_a_failing_write_leaves_the_old_file(tmp_path):
     """If the disk takes no more, the old file stays whole and no part is left."""
     file = tmp_path / "file.json"
-    code = """
-import resource, signal, sys
-from pathlib import Path
-from tuning.store.directory import write_bytes
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-try:
-    write_bytes(Path(sys.argv[1]), b"x" * 100_000)
-except OSError as error:
-    print(error)
-"""
     write_json(file, {"old": 1})
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(file)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "File too large" in done.stdout, done
+    with (
+        limited_files(1000),
+        pytest.raises(
+            WriteError, match=r"\[Errno 27\] File too large: '.*/file\.json'"
+        ),
+    ):
+        write_bytes(file, b"x" * 100_000)
     assert read_json(file) == {"old": 1}
     assert names_in(tmp_path) == ["file.json"]
 
@@ -88,18 +96,23 @@ def test_what_cannot_be_json_leaves_the_old_file(tmp_path):
 def test_a_file_that_cannot_be_replaced_leaves_no_part(tmp_path):
     """If the last step fails, the temporary file is removed."""
     (tmp_path / "name").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(WriteError, match="directory"):
         write_bytes(tmp_path / "name", b"content")
     assert names_in(tmp_path) == ["name"]
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe\x00", None])
-def test_damaged_json_is_told_with_its_name(content, tmp_path):
-    """A file that is cut off, no text or missing raises StoreError naming it."""
-    file = tmp_path / "oracle.json"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(StoreError, match=r"received .*oracle\.json: .*"):
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe\x00", b"[" * 100_000])
+def test_damaged_json_is_refused(content, tmp_path):
+    """A file that is cut off or no text raises ValueError; a missing one its own."""
+    file = tmp_path / "search.json"
+    with pytest.raises(FileNotFoundError, match=r"search\.json"):
+        read_json(file)
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"Expecting|decode|recursion"):
+        read_json(file)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ValueError, match=r"Is a directory.*search\.json"):
         read_json(file)
 
 
@@ -107,7 +120,7 @@ def test_a_huge_file_is_not_read(tmp_path):
     """A file that is larger than any of a search is refused by its size."""
     with (tmp_path / "file.json").open("wb") as file:
         file.truncate(MAX_JSON_BYTES + 1)
-    with pytest.raises(StoreError, match="it is larger than"):
+    with pytest.raises(ValueError, match="it is larger than"):
         read_json(tmp_path / "file.json")
 
 
@@ -121,20 +134,22 @@ def test_lock_refuses_another_process_until_it_is_killed(tmp_path):
     """A directory in use is refused; a killed holder leaves it free."""
     store = Store(tmp_path)
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", USE, str(tmp_path), "locked"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert holder.stdout.readline() == "locked\n"
         with (
             pytest.raises(StoreError, match=rf"received {tmp_path}, where another is"),
-            store.locked(),
+            locked(store),
         ):
             pass
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         holder.stdout.close()
-    with store.locked():
+    with locked(store):
         pass
 
 
@@ -142,12 +157,12 @@ def test_waits_until_the_processes_of_an_earlier_run_are_gone(tmp_path):
     """A worker that outlives its search keeps the next one waiting, not for ever."""
     store = Store(tmp_path)
     (tmp_path / "trial_0").mkdir()
-    parts = [tmp_path / ".oracle.json.part-abc", tmp_path / "trial_0" / ".t.part-xy"]
+    parts = [tmp_path / ".trial.json.part-abc", tmp_path / "trial_0" / ".t.part-xy"]
     for part in parts:
         part.write_text("{")
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", JOIN, str(tmp_path)],
+            [sys.executable, "-c", USE, str(tmp_path), "joined"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -157,24 +172,40 @@ def test_waits_until_the_processes_of_an_earlier_run_are_gone(tmp_path):
         for worker in workers:
             assert worker.stdout.readline() == "joined\n"
         with pytest.raises(StoreError, match=rf"received {tmp_path}, which some of an"):
-            store.wait_until_left(timeout_s=0.3)
+            wait_until_left(store, timeout_s=0.3)
         assert all(part.exists() for part in parts)
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
             worker.stdout.close()
-    store.wait_until_left(timeout_s=0.3)
+    wait_until_left(store, timeout_s=0.3)
     assert not any(part.exists() for part in parts)
 
 
 def test_lock_is_free_after_use(tmp_path):
     """A lock can be taken again, also after an error inside."""
     store = Store(tmp_path)
-    with pytest.raises(KeyError, match="inside"), store.locked():
+    with pytest.raises(KeyError, match="inside"), locked(store):
         raise KeyError("inside")
-    with store.locked():
+    with locked(store):
         pass
+
+
+@pytest.mark.parametrize("name", ["oracle.json", "trial_0/point.json"])
+def test_refuses_what_version_0_1_wrote(tmp_path, name):
+    """A search of the version before is refused with one sentence and the remedy."""
+    write_json(tmp_path / name, {})
+    match = (
+        r"^The search directory must be of this version's making; received "
+        rf"{tmp_path}, whose search version 0\.1 wrote\. Finish it with that version, "
+        r"or choose another with --directory\.$"
+    )
+    for refuse in (Store(tmp_path).create, Store(tmp_path).check_version):
+        with pytest.raises(StoreError, match=match):
+            refuse()
+    (tmp_path / name).unlink()
+    Store(tmp_path).create()
 
 
 @pytest.mark.parametrize("path", ["file/search", "file"])
@@ -212,6 +243,8 @@ def test_lists_trials_in_order(tmp_path):
     for trial in ("02", "00", "01"):
         write_json(store.trial_file(trial), {})
     (tmp_path / "trial_03").mkdir()
+    for name in ("trial_x", "trial_-1", "trial_", "trial_1\n", "trial_1234567890"):
+        write_json(tmp_path / name / "trial.json", {})
     assert store.trial_ids() == ["00", "01", "02"]
 
 
@@ -220,22 +253,20 @@ def test_layout_is_documented():
     store = Store("/search")
     files = {
         store.settings_file,
-        store.oracle_file,
         store.results_file,
         store.best_model_file,
         store.best_hyperparameters_file,
-        store.point_file("03"),
         store.trial_file("03"),
-        store.record_file("03"),
         store.weights_file("03"),
+        store.checkpoint_file("03"),
         store.error_file("03"),
     }
     listed = {
         line.split()[0]
-        for line in (store_module.__doc__ or "").splitlines()[2:]
+        for line in (layout.__doc__ or "").splitlines()[2:]
         if line.strip()
     }
-    assert {str(file.relative_to("/search")) for file in files} <= listed
+    assert {str(file.relative_to("/search")) for file in files} == listed
 
 
 def test_files_of_a_ray_that_was_killed_are_removed(tmp_path):
@@ -245,9 +276,10 @@ def test_files_of_a_ray_that_was_killed_are_removed(tmp_path):
     ours = Path(tempfile.mkdtemp(prefix="alexnet-", dir="/tmp"))
     others = tmp_path / "alexnet-other"
     others.mkdir()
-    for folder in (ours, others):
+    for folder in (f"{ours}/..{others}", others, ours):
+        assert ours.exists()
         store.ray_file.write_text(str(folder))
-        store.wait_until_left()
+        wait_until_left(store)
         assert not store.ray_file.exists()
     assert (ours.exists(), others.exists()) == (False, True)
 
@@ -256,7 +288,7 @@ def test_files_have_the_permissions_that_people_chose(tmp_path):
     """What is written is as open as the umask of the process lets it be."""
     script = (
         "import pathlib\n"
-        "from tuning.store.directory import write_bytes\n"
+        "from tuning.store.files import write_bytes\n"
         "write_bytes(pathlib.Path('f'), b'')"
     )
     for umask, mode in ((0o077, 0o600), (0o022, 0o644)):

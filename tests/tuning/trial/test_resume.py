@@ -16,18 +16,18 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from tuning.oracles.kinds import make_oracle
-from tuning.store.directory import Store, read_json
-from tuning.trial.tuner import TrialTuner
-from tuning.trial.weights import BestEpoch
 
 from alexnet import AlexNet
 from alexnet.data.images import ImageData, load_images
 from tuning import HyperAlexNet, SearchSettings
+from tuning.oracles.kinds import make_oracle
+from tuning.store.directory import Store, read_json
 from tuning.store.records import check_checkpoint
 from tuning.trial import checkpoints
 from tuning.trial.checkpoints import CheckpointError, TrialState, load
 from tuning.trial.resume import begin
+from tuning.trial.tuner import TrialTuner
+from tuning.trial.weights import BestEpoch
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [

@@ -5,14 +5,14 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from tuning.oracles.kinds import make_oracle
-from tuning.store.directory import Store, read_json
-from tuning.trial.tuner import TrialTuner
-from tuning.trial.weights import BestEpoch, load_weights
 
 from alexnet import AlexNet
 from alexnet.data.images import ImageData, load_images
 from tuning import HyperAlexNet, SearchSettings
+from tuning.oracles.kinds import make_oracle
+from tuning.store.directory import Store, read_json
+from tuning.trial.tuner import TrialTuner
+from tuning.trial.weights import BestEpoch, load_weights
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [

@@ -6,36 +6,27 @@ import itertools
 import json
 
 import pytest
-from test_oracles import HYPERMODEL, TUNE, drive, new_oracle
-from tuning.points.extension import go_on_with, without_tried
-from tuning.points.files import given_points, read_points
-from tuning.points.start_points import check_presets, complete_points, nearest
-from tuning.space.limits import default_point, make_space
-from tuning.space.limits import point as point_at
-from tuning.store.directory import Store, StoreError, read_json
+from driven_oracle import FACTS, drive, new_oracle, new_space, settings_of
 
+from alexnet.compare.nearest import nearest_point
 from tuning import SearchSettings, run_search
+from tuning.points import check_presets, complete, given_points, given_values
+from tuning.search import resumed
 from tuning.settings import TUNERS
+from tuning.space.search_space import SearchSpace
+from tuning.store.files import StoreError, read_json
+from tuning.store.layout import Store
 
-# KerasTuner calls threading.currentThread().getName().
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
-]
-SPACE = make_space(HYPERMODEL, TUNE)
-DEFAULT = default_point(SPACE).values
+pytestmark = pytest.mark.usefixtures("no_fsync")
+SPACE = new_space()
+DEFAULT = SPACE.default
 POINTS = ({"batch_size": 128}, {"optimizer": "sgd", "weight_decay": 1e-3})
 
 
-def complete(*points, space=SPACE, hypermodel=HYPERMODEL, **limits):
+def completed(*points, **limits):
     """Return completed points."""
-    settings = SearchSettings(**limits)
-    return complete_points("start_with", points, space, hypermodel, settings)
-
-
-def bare(values):
-    """Return a point without Hyperband's own values."""
-    return {name: v for name, v in values.items() if not name.startswith("tuner/")}
+    space = new_space(**limits) if limits else SPACE
+    return complete("start_with", points, space)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +36,7 @@ def bare(values):
 def test_reads_a_point_or_a_list(tmp_path, content, points):
     """A file holds one point, or a list of points."""
     (tmp_path / "points.json").write_text(content)
-    assert read_points(tmp_path / "points.json") == points
+    assert given_points(f"{tmp_path}/points.json") == points
 
 
 @pytest.mark.parametrize("content", ["", "{", "3", '["a"]', "[" * 100_000])
@@ -53,25 +44,27 @@ def test_refuses_files_without_points(tmp_path, content):
     """A file that holds anything else is refused with its name."""
     (tmp_path / "points.json").write_text(content)
     with pytest.raises(ValueError, match=r"file of points must .*received .*points\.j"):
-        read_points(tmp_path / "points.json")
+        given_points(f"{tmp_path}/points.json")
 
 
 def test_a_missing_file_is_told(tmp_path):
     """A file that is not there is refused with its name."""
     with pytest.raises(ValueError, match=r"received .*none\.json: .*No such file"):
-        read_points(tmp_path / "none.json")
+        given_points(f"{tmp_path}/none.json")
 
 
 def test_what_a_point_leaves_out_has_its_default():
     """A point is completed with the defaults of what is active at it."""
-    assert complete({}) == [DEFAULT]
-    (point,) = complete(POINTS[1])
+    assert completed({}) == [DEFAULT]
+    (point,) = completed(POINTS[1])
     assert point["optimizer"] == "sgd"
     assert point["weight_decay"] == 1e-3
     assert "sgd_learning_rate" in point
     assert "adamw_learning_rate" not in point
-    (point,) = complete({"batch_size": 32.0})
+    (point,) = completed({"batch_size": 32.0})
     assert type(point["batch_size"]) is int
+    (point,) = completed({"dropout": 0}, tune=("dropout",))
+    assert type(point["dropout"]) is float
 
 
 @pytest.mark.parametrize(
@@ -94,32 +87,32 @@ def test_what_a_point_leaves_out_has_its_default():
 def test_refuses_what_is_no_point_of_the_space(point, message):
     """A name or value outside the space is refused with rule, value and remedy."""
     with pytest.raises(ValueError, match=message):
-        complete(point)
+        completed(point)
 
 
 def test_refuses_points_beyond_the_limits():
     """A point whose network is too large is refused, with the limits and its size."""
-    cost = HYPERMODEL.cost(point_at(DEFAULT, SPACE))
-    complete({}, max_parameters=cost.parameters)
+    cost = SPACE.cost(DEFAULT)
+    completed({}, max_parameters=cost.parameters)
     match = (
         rf"received max_parameters={cost.parameters}, .*start_with\[1\], whose network "
         r"has [\d,]+ parameters and [\d,]+ multiply-adds for images of \(8, 8, 1\)"
     )
     with pytest.raises(ValueError, match=match):
-        complete({}, {"dense_units_1": 512}, max_parameters=cost.parameters)
+        completed({}, {"dense_units_1": 512}, max_parameters=cost.parameters)
     with pytest.raises(ValueError, match=r"received .*'paper' in start_with\[0\], who"):
-        complete("paper", max_multiply_adds=10)
+        completed("paper", max_multiply_adds=10)
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_start_points_come_first(tmp_path, tuner):
     """Start points run first, then the default point and what is drawn without them."""
     oracle = new_oracle(tmp_path / "a", tuner, start_with=POINTS, epochs=9)
-    begun = [bare(values) for _, values in drive(oracle, steps=9)]
-    assert begun[:3] == [*complete(*POINTS), DEFAULT]
+    begun = [values for _, values in drive(oracle, steps=9)]
+    assert begun[:3] == [*completed(*POINTS), DEFAULT]
     plain = drive(new_oracle(tmp_path / "b", tuner, epochs=9), steps=5)
     if tuner != "bayesian":  # It has learnt of other points.
-        assert begun[2:4] == [bare(values) for _, values in plain][:2]
+        assert begun[2:4] == [values for _, values in plain][:2]
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -140,7 +133,7 @@ def test_a_grid_visits_start_points_once(tmp_path):
     tune = ("optimizer", "batch_size", "weight_decay")
     points = ({"batch_size": 64}, {"weight_decay": 1.234e-4}, {})
     oracle = new_oracle(tmp_path, "grid", trials=999, tune=tune, start_with=points)
-    values = next(hp.values for hp in SPACE.space if hp.name == "weight_decay")
+    values = next(e.values for e in SPACE.entries if e.name == "weight_decay")
     default = DEFAULT["weight_decay"]
     begun = [
         (v["optimizer"], v["batch_size"], v["weight_decay"])
@@ -156,51 +149,50 @@ def test_a_grid_visits_start_points_once(tmp_path):
 def test_more_trials_go_on_as_if_there_had_been_more(tmp_path, tuner):
     """A search that is extended tries the points of one that was longer at once."""
 
-    def numbered(trials):
-        ids = ("tuner/trial_id",)  # Of 12 trials the first is "00", of 9 "0".
+    def numbered(oracle):
+        # Of 12 trials the first is "00", of 9 "0".
         return [
-            (int(t), {n: int(v) if n in ids else v for n, v in values.items()})
-            for t, values in trials
+            (int(r.trial), r.values, r.seed, r.epochs, r.continues and int(r.continues))
+            for r in oracle.records.values()
         ]
 
-    few = drive(new_oracle(tmp_path / "a", tuner, trials=9))
-    more = drive(new_oracle(tmp_path / "a", tuner, trials=12))
-    assert (len(few), len(more)) == (9, 3)
-    longer = drive(new_oracle(tmp_path / "b", tuner, trials=12))
-    assert numbered(few + more) == numbered(longer)
+    drive(new_oracle(tmp_path / "a", tuner, trials=9))
+    more = new_oracle(tmp_path / "a", tuner, trials=12)
+    assert len(drive(more)) == 3
+    longer = new_oracle(tmp_path / "b", tuner, trials=12)
+    drive(longer)
+    assert numbered(more) == numbered(longer)
 
 
-def settings_of(directory, **settings):
-    """Return settings of a search that `new_oracle` makes."""
-    return SearchSettings(
-        directory=directory, **{"trials": 9, "epochs": 3, "tune": TUNE, **settings}
-    )
-
-
-def extend(directory, stored, told, **settings):
-    """Return the settings with which a search goes on."""
+def extend(directory, stored, messages, **settings):
+    """Return the settings with which a search resumes, and all its given values."""
     store = Store(directory)
-    given = go_on_with(stored, settings_of(directory, **settings), store)
-    return without_tried(given, stored, HYPERMODEL, store, told.append)
+    given = resumed(stored, settings_of(directory, **settings), store)
+    oracle = new_oracle(directory)
+    tried = {trial_id: record.values for trial_id, record in oracle.records.items()}
+    return given_values(
+        given, stored, SearchSpace(given, FACTS), tried, messages.append
+    )
 
 
 def test_added_points_come_next_and_once(tmp_path):
     """Added points run next, beyond the trials; the same command adds them once."""
-    stored, told = settings_of(tmp_path), []
+    stored, messages = settings_of(tmp_path), []
     begun = drive(new_oracle(tmp_path))
-    given = (*POINTS, {}, bare(begun[4][1]), POINTS[0])
-    more = extend(tmp_path, stored, told, add=given)
+    given = (*POINTS, {}, begun[4][1], POINTS[0])
+    more, values = extend(tmp_path, stored, messages, add=given)
     assert more.add == POINTS
-    assert [line.split(":")[0].split(" as ")[1] for line in told] == [
+    assert values == completed(*POINTS)
+    assert [line.split(":")[0].split(" as ")[1] for line in messages] == [
         *("trial 0", "trial 4", "a point that is added")
     ]
     begun = drive(new_oracle(tmp_path, add=more.add))
-    assert [values for _, values in begun] == complete(*POINTS)
-    told.clear()
-    again = extend(tmp_path, more, told, add=POINTS)
-    assert again == more
-    assert told == []
-    assert extend(tmp_path, more, told) == more
+    assert [values for _, values in begun] == completed(*POINTS)
+    messages.clear()
+    again, values = extend(tmp_path, more, messages, add=POINTS)
+    assert (again, values) == (more, completed(*POINTS))
+    assert messages == []
+    assert extend(tmp_path, more, messages)[0] == more
     assert drive(new_oracle(tmp_path, add=again.add)) == []
 
 
@@ -209,15 +201,9 @@ def test_an_added_point_is_checked(tmp_path):
     with pytest.raises(ValueError, match=r"batch_size=3 in add\[1\]"):
         new_oracle(tmp_path, add=({}, {"batch_size": 3}))
     for name in ("start_with", "add"):
-        points = {name: ({"batch_size": 3},)}
+        settings = settings_of(tmp_path, **{name: ({"batch_size": 3},)})
         with pytest.raises(ValueError, match=rf"batch_size=3 in {name}\[0\]"):
-            without_tried(
-                settings_of(tmp_path, **points),
-                None,
-                HYPERMODEL,
-                Store(tmp_path),
-                print,
-            )
+            given_values(settings, None, SPACE, {}, print)
     assert not list(tmp_path.iterdir())
 
 
@@ -225,9 +211,9 @@ def test_other_start_points_are_refused(tmp_path):
     """Start points belong to a search; others are refused with the difference."""
     stored = settings_of(tmp_path, start_with=POINTS[:1])
     with pytest.raises(StoreError, match=r"differs in start_with: \[\{'batch_size': "):
-        go_on_with(stored, settings_of(tmp_path), Store(tmp_path))
+        resumed(stored, settings_of(tmp_path), Store(tmp_path))
     same = settings_of(tmp_path, start_with=json.loads(json.dumps(POINTS[:1])))
-    assert go_on_with(stored, same, Store(tmp_path)) == stored
+    assert resumed(stored, same, Store(tmp_path)) == stored
 
 
 @pytest.mark.parametrize(
@@ -263,17 +249,18 @@ def test_unknown_presets_are_refused_first(tmp_path, monkeypatch, name):
     assert not (tmp_path / "s").exists()
     (tmp_path / "cafe").touch()
     with pytest.raises(ValueError, match=r"For the file, write \./cafe\."):
-        check_presets(settings, HYPERMODEL.model.presets)
+        check_presets(settings, SPACE.hypermodel.model.presets)
 
 
 def test_a_preset_is_a_point_within_what_varies():
     """A preset's point has the defaults of what `tune` does not name."""
-    (point,) = complete("paper")
+    (point,) = completed("paper")
     assert point["optimizer"] == "sgd"
     assert point["batch_size"] == 128
     assert point["num_blocks"] == DEFAULT["num_blocks"]
-    assert point == nearest("paper", SPACE, HYPERMODEL).values
-    assert complete(dict(point)) == [point]
+    model = SPACE.hypermodel.model
+    assert point == nearest_point("paper", SPACE.hp, (8, 8, 1), model).values
+    assert completed(dict(point)) == [point]
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -281,40 +268,46 @@ def test_presets_come_first(tmp_path, tuner):
     """Presets run in their order, before the default point; equal ones once."""
     names = ("cifar10_quick", "paper", "ungrouped")
     oracle = new_oracle(tmp_path, tuner, start_with=names, epochs=9)
-    begun = [bare(values) for _, values in drive(oracle, steps=9)]
-    assert begun[:3] == [*complete(*names[:2]), DEFAULT]
+    begun = [values for _, values in drive(oracle, steps=9)]
+    assert begun[:3] == [*completed(*names[:2]), DEFAULT]
 
 
 def test_a_preset_is_added_once(tmp_path):
-    """Departures of presets are told when they are new, and the same command adds once.
+    """Differences of presets are reported once, and the same command adds once.
 
     What makes a search the same are the presets' names.
     """
-    stored, told = settings_of(tmp_path, start_with=("net145", "torchvision")), []
-    begin = extend(tmp_path, None, told, start_with=stored.start_with, add=("slim",))
-    assert [line.partition(" ")[0] for line in told] == [
+    stored, messages = settings_of(tmp_path, start_with=("net145", "torchvision")), []
+    begin, _ = extend(
+        tmp_path, None, messages, start_with=stored.start_with, add=("slim",)
+    )
+    assert [line.partition(" ")[0] for line in messages] == [
         "net145",
         "torchvision",
         "slim",
     ]
-    assert "\n  conv4, conv5, fc7: left out\n" in told[0]
+    assert "\n  conv4, conv5, fc7: left out\n" in messages[0]
     assert begin.to_json()["start_with"] == ["net145", "torchvision"]
     stored = SearchSettings(**json.loads(json.dumps(begin.to_json())))
-    told.clear()
+    messages.clear()
     again = ("slim", "ungrouped", "cifar10_full")
-    more = extend(tmp_path, stored, told, start_with=stored.start_with, add=again)
+    more, _ = extend(
+        tmp_path, stored, messages, start_with=stored.start_with, add=again
+    )
     assert more.add == ("slim", "cifar10_full")
-    assert told[0].startswith("Not added, since the search has it as a point that it")
-    assert [line.partition(" ")[0] for line in told[1:]] == ["cifar10_full"]
+    assert messages[0].startswith(
+        "Not added, since the search has it as a point that it"
+    )
+    assert [line.partition(" ")[0] for line in messages[1:]] == ["cifar10_full"]
     with pytest.raises(StoreError, match=r"start_with: \['net145', 'torchvision'\] t"):
-        extend(tmp_path, stored, told, start_with=("net145",))
+        extend(tmp_path, stored, messages, start_with=("net145",))
 
 
-def test_equal_presets_are_told(tmp_path):
+def test_equal_presets_are_messages(tmp_path):
     """Two presets that the space cannot tell apart are one trial, and that is said."""
-    told = []
-    extend(tmp_path, None, told, start_with=("paper", "ungrouped"))
-    assert told[-1].endswith("the same point here: paper, ungrouped")
+    messages = []
+    extend(tmp_path, None, messages, start_with=("paper", "ungrouped"))
+    assert messages[-1].endswith("since they are the same here: paper, ungrouped")
 
 
 def test_a_search_starts_with_a_preset(tmp_path, capsys):
