@@ -26,6 +26,7 @@ from search_process import (
     wait_for,
 )
 
+from tuning.cluster.session import RESTARTS, local_ray
 from tuning.store.layout import Store
 from tuning.store.results import read_results
 
@@ -122,6 +123,27 @@ def test_a_trial_that_hangs_ends_its_process_and_no_other_trial(tmp_path, trials
         if hangs:
             assert "sleep(1000)" in error.read_text()
     assert trials - 2 <= hung < trials
+
+
+def test_a_task_that_is_always_out_of_memory_ends(monkeypatch, tmp_path):
+    """Ray starts a task three times again whose process it ended for its memory.
+
+    By itself it would do so for ever.
+    """
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    notes = tmp_path / "notes"
+
+    def run():
+        with notes.open("a") as file:
+            print("begun", file=file)
+        time.sleep(600)
+
+    with local_ray() as ray:
+        task = ray.remote(max_retries=RESTARTS)(run).remote()
+        with pytest.raises(ray.exceptions.OutOfMemoryError):
+            ray.get(task, timeout=200)
+    assert 1 <= len(notes.read_text().splitlines()) <= 1 + RESTARTS
 
 
 def kill_driver(process):

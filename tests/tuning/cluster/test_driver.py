@@ -33,8 +33,13 @@ FAILED = Failure(kind=None, message="a bug in the model")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder, in which `new_run` begins a search anew."""
-    return tmp_path_factory.mktemp("driver")
+    """Return a folder, in which `new_run` begins a search anew.
+
+    Of its many files, none is waited for until it is on the disk.
+    """
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("os.fsync", lambda descriptor: None)
+        yield tmp_path_factory.mktemp("driver")
 
 
 def new_run(folder, tuner="random", trials=6, epochs=1, workers=2):
