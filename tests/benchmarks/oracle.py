@@ -41,8 +41,6 @@ def measure(
     options: argparse.Namespace, directory: str
 ) -> tuple[str, list[tuple[str, ...]]]:
     """Return a heading, and a row per quantity: name, median, 95th percentile, unit."""
-    from tuning.store.directory import Store
-
     from tuning import SearchSettings
     from tuning.cluster.resources import num_cores
     from tuning.oracles.search_oracle import SearchOracle
