@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from tuning.store.files import StoreError, WriteError, write_csv, write_json
 from tuning.store.layout import Store
 from tuning.store.lock import locked, wait_until_left
 from tuning.store.objective import Objective
-from tuning.store.recovery import Notify, read_record, read_settings
+from tuning.store.recovery import Notify, read_settings
 from tuning.store.results import read_results, table
 from tuning.view.progress import Progress
 from tuning.view.status import leaderboard
@@ -110,7 +109,6 @@ class Search:
         self.facts = facts
         self.space = space
         self.given = given
-        self.objective = Objective(settings.objective)
 
     @classmethod
     def open(cls, settings: SearchSettings, store: Store, notify: Notify) -> Search:
@@ -124,6 +122,7 @@ class Search:
         wait_until_left(store)
         stored = read_settings(store, notify)
         settings = resumed(stored, settings, store)
+        # What imports TensorFlow is imported after its variables are set.
         share_gpus()
         if settings.workers == 0 and settings.cpus_per_trial is not None:
             set_threads(settings.cpus_per_trial)
@@ -144,12 +143,11 @@ class Search:
         facts = DataFacts(data.image_shape, data.num_classes, rescale)
         space = SearchSpace(settings, facts)
         space.check_limits()
-        tried = {}
-        for trial_id in store.trial_ids() if settings.add else ():
-            try:
-                tried[trial_id] = read_record(store, trial_id, []).values
-            except ValueError:  # Damaged; the oracle draws its values again.
-                continue
+        tried = {
+            row["trial"]: row["hyperparameters"]
+            for row in (read_results(store) if settings.add else ())
+            if row["status"] != "DAMAGED"  # The oracle draws those again.
+        }
         settings, given = given_values(settings, stored, space, tried, notify)
         space.settings = settings
         store.is_new = stored is None
@@ -190,12 +188,9 @@ class Search:
         from tuning.trial.run import TrialRunner
 
         strategy = strategy_for(self.settings.gpus_per_trial or 1)
-        oracle = SearchOracle(
-            self.space, self.store, self.given, uuid.uuid4().hex, progress.line
-        )
-        runner = TrialRunner(
-            oracle, self.space, self.store, self.data, strategy=strategy
-        )
+        space, store, run = self.space, self.store, uuid.uuid4().hex
+        oracle = SearchOracle(space, store, self.given, run, progress.line)
+        runner = TrialRunner(oracle, space, store, self.data, strategy=strategy)
         progress.update(oracle.progress())
         while not isinstance(record := oracle.suggest("worker-0"), str):
             progress.update(oracle.progress())
@@ -205,39 +200,21 @@ class Search:
 
     def _finish(self) -> SearchResult:
         """Write the best model and its hyperparameters; check the model on disk."""
-        import keras
+        from tuning.trial.best import write_best
 
-        from tuning.space.hypermodel import VALIDATION_BATCH_SIZE
-        from tuning.trial.checkpoints import load_weights
-
-        store, settings = self.store, self.settings
+        space, store, objective = self.space, self.store, self.settings.objective
         rows = read_results(store)
         best = self._best_of(rows)
         values = best["hyperparameters"]
-        model = self.space.hypermodel.build(self.space.at(values))
-        load_weights(model, store.weights_file(best["trial"]))
-        # For evaluation; the trial's optimizer has no state on disk to continue from.
-        model.compile("sgd", loss=model.loss, metrics=["accuracy"])
-        save_model(model, store.best_model_file)
-        write_json(store.best_hyperparameters_file, values)
-        # A subclass may compile in a way of its own, which Keras does not repeat.
-        reloaded = keras.saving.load_model(store.best_model_file, compile=False)
-        reloaded.compile(loss=model.loss, metrics=["accuracy"])
-        metrics = reloaded.evaluate(
-            self.data.x_val,
-            self.data.y_val,
-            batch_size=VALIDATION_BATCH_SIZE,
-            verbose=0,
-            return_dict=True,
-        )
+        metrics = write_best(space, store, self.data, best["trial"], values)
         return SearchResult(
-            directory=Path(settings.directory or ""),
+            directory=Path(self.settings.directory or ""),
             rows=rows,
             trial=best["trial"],
             score=best["score"],
-            reloaded_score=metrics[settings.objective.removeprefix("val_")],
+            reloaded_score=metrics[objective.removeprefix("val_")],
             hyperparameters=values,
-            leaderboard=leaderboard(rows, settings.objective),
+            leaderboard=leaderboard(rows, objective),
         )
 
     def _best_of(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -247,7 +224,7 @@ class Search:
             SearchError: There is none, or trials have not ended.
         """
         settings, store = self.settings, self.store
-        best = next(iter(self.objective.ranked_rows(rows)), None)
+        best = next(iter(Objective(settings.objective).ranked_rows(rows)), None)
         if not rows:
             raise SearchError(
                 "The search must find a point within the limits; received "
@@ -313,24 +290,6 @@ def resumed(
 def write_settings(settings: SearchSettings, store: Store) -> None:
     """Write search.json."""
     write_json(store.settings_file, {"format": 2, **settings.to_json()})
-
-
-def save_model(model: Any, file: Path) -> None:
-    """Save a model so that its file is either wholly there or as it was before.
-
-    Raises:
-        WriteError: It cannot be written.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name("part.keras")
-    try:
-        # Keras builds the archive's HDF5 in memory, so that a full disk is an OSError.
-        model.save(part)
-        part.replace(file)
-    except OSError as error:
-        raise WriteError(error.errno, error.strerror, os.fspath(file)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _disk_message(store: Store, reason: str | None) -> str:

@@ -13,8 +13,11 @@ import pytest
 
 from alexnet import AlexNet
 from tuning import SearchError, SearchSettings, run_search
-from tuning.space.limits import default_point, make_space
-from tuning.store.directory import Store, StoreError
+from tuning.settings import DataFacts
+from tuning.space.search_space import SearchSpace
+from tuning.store.files import StoreError
+from tuning.store.layout import Store
+from tuning.store.lock import locked
 
 # KerasTuner calls threading.currentThread().getName().
 pytestmark = [
@@ -82,7 +85,8 @@ def test_results_have_a_row_per_trial(here):
     """results.csv has one row per trial with all that is known of it."""
     rows = rows_of(here.directory)
     assert [row["trial"] for row in rows] == ["0", "1", "2"]
-    space = make_space_of_digits()
+    # As the search is over.
+    space = SearchSpace(SearchSettings(**OPTIONS), DataFacts((8, 8, 1), 10, None))
     for row, result in zip(rows, here.rows, strict=True):
         assert row["status"] == "COMPLETED"
         assert 0 <= float(row["score"]) <= 1
@@ -95,18 +99,11 @@ def test_results_have_a_row_per_trial(here):
         active = set(result["hyperparameters"])
         assert (
             active
-            <= {hp.name for hp in space.space}
-            <= {*row, *active} | {hp.name for hp in space.space if hp.conditions}
+            <= {hp.name for hp in space.entries}
+            <= {*row, *active} | {hp.name for hp in space.entries if hp.conditions}
         )
-    first = {name: rows[0][name] for name in default_point(space).values}
-    assert first == {n: str(v) for n, v in default_point(space).values.items()}
-
-
-def make_space_of_digits():
-    """Return the space that the search on the digits is over."""
-    from tuning import HyperAlexNet
-
-    return make_space(HyperAlexNet((8, 8, 1), 10), OPTIONS["tune"])
+    first = {name: rows[0][name] for name in space.default}
+    assert first == {name: str(value) for name, value in space.default.items()}
 
 
 def test_result_is_the_best_trial(here):
@@ -191,7 +188,7 @@ def test_status_and_best_show_a_search(by_command):
 def test_a_finished_search_runs_no_trial_again(here, capsys):
     """The same settings again only write the results again."""
     store = Store(here.directory)
-    files = [store.record_file(trial) for trial in "012"]
+    files = [store.trial_file(trial) for trial in "012"]
     before = [file.stat().st_mtime_ns for file in files]
     table = store.results_file.read_bytes()
     capsys.readouterr()
@@ -199,7 +196,7 @@ def test_a_finished_search_runs_no_trial_again(here, capsys):
     assert [file.stat().st_mtime_ns for file in files] == before
     assert store.results_file.read_bytes() == table
     assert (again.trial, again.score) == (here.trial, here.score)
-    assert "Going on: 3 of 3" in capsys.readouterr().out
+    assert "3 of 3 trials are done" in capsys.readouterr().out
 
 
 def test_other_settings_are_refused_with_the_difference(here):
@@ -229,15 +226,15 @@ def test_a_directory_in_use_is_refused_and_stays_in_use(tmp_path):
     """A search that is refused leaves the lock of the one that runs in place."""
     store = Store(tmp_path)
     settings = SearchSettings(directory=tmp_path, **OPTIONS)
-    with store.locked():
+    with locked(store):
         for _ in range(2):
             with pytest.raises(StoreError, match="one search at a time"):
                 run_search(settings)
 
 
 @keras.saving.register_keras_serializable(package="test_search")
-class Mendable(AlexNet):
-    """Fails in training until it is mended."""
+class Fixable(AlexNet):
+    """Fails in training until it is fixed."""
 
     is_broken = True
 
@@ -259,12 +256,12 @@ class Mendable(AlexNet):
         return super().train_step(data)
 
 
-def test_a_broken_model_stops_the_search_and_goes_on_once_mended(tmp_path, monkeypatch):
-    """Three failures stop a search with the traceback; once mended, it goes on."""
-    monkeypatch.setattr(Mendable, "is_broken", True)
+def test_a_broken_model_stops_the_search_and_resumes_once_fixed(tmp_path, monkeypatch):
+    """Three failures stop a search with the traceback; once fixed, it resumes."""
+    monkeypatch.setattr(Fixable, "is_broken", True)
     settings = SearchSettings(
         directory=tmp_path,
-        model=Mendable,
+        model=Fixable,
         **{**OPTIONS, "trials": 4, "epochs": 1, "tune": ("weight_decay",)},
     )
     with pytest.raises(
@@ -273,7 +270,7 @@ def test_a_broken_model_stops_the_search_and_goes_on_once_mended(tmp_path, monke
     ):
         run_search(settings)
     assert [row["status"] for row in rows_of(tmp_path)] == ["FAILED"] * 3
-    monkeypatch.setattr(Mendable, "is_broken", False)
+    monkeypatch.setattr(Fixable, "is_broken", False)
     result = run_search(settings)
     assert [row["status"] for row in rows_of(tmp_path)] == ["COMPLETED"] * 4
     assert not list(tmp_path.glob("trial_*/error.txt"))
@@ -283,7 +280,7 @@ def test_a_broken_model_stops_the_search_and_goes_on_once_mended(tmp_path, monke
 def small(directory, **settings):
     """Return settings of a search of small networks that train in a second."""
     settings = {**OPTIONS, "tune": ("weight_decay",), "trials": 2, **settings}
-    return SearchSettings(directory=directory, model=Mendable, **settings)
+    return SearchSettings(directory=directory, model=Fixable, **settings)
 
 
 def scores_of(result):
@@ -293,7 +290,7 @@ def scores_of(result):
 
 def test_a_search_grows_and_survives_damage(tmp_path, monkeypatch, capsys):
     """More trials and added points run next; damaged files cost nothing but a rerun."""
-    monkeypatch.setattr(Mendable, "is_broken", False)
+    monkeypatch.setattr(Fixable, "is_broken", False)
     first = scores_of(run_search(small(tmp_path)))
     point = {"weight_decay": 1.5e-4}
     more = run_search(small(tmp_path, trials=3, add=(point,)))
@@ -310,10 +307,9 @@ def test_a_search_grows_and_survives_damage(tmp_path, monkeypatch, capsys):
     assert worst != more.trial
     store = Store(tmp_path)
     table = store.results_file.read_text()
-    records = [store.record_file(t).stat().st_mtime_ns for t in "0123"]
+    records = [store.trial_file(t).stat().st_mtime_ns for t in "0123"]
     for file in (
         store.settings_file,
-        store.oracle_file,
         store.results_file,
         store.trial_file(worst),
         store.best_model_file,
@@ -323,18 +319,13 @@ def test_a_search_grows_and_survives_damage(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     again = run_search(small(tmp_path, trials=3, add=(point,)))
     told = capsys.readouterr().out
-    assert len(list(tmp_path.rglob("*.damaged-1"))) == 4
-    for name in (
-        "search.json",
-        "oracle.json",
-        f"_{worst}/trial.json",
-        "best.weights.h5",
-    ):
+    assert len(list(tmp_path.rglob("*.damaged-1"))) == 3
+    for name in ("search.json", f"_{worst}/trial.json", "weights.npz"):
         assert told.count(f"{name}. It is set aside as") == 1
-    # One lost both records of its score, the other its weights.
+    # One lost its record, the other its weights.
     run_again = {worst, more.trial}
     for trial, before in zip("0123", records, strict=True):
-        is_new = store.record_file(trial).stat().st_mtime_ns != before
+        is_new = store.trial_file(trial).stat().st_mtime_ns != before
         assert is_new == (trial in run_again)
     # Tolerance: of the order of sums, which threads may change.
     assert scores_of(again) == pytest.approx(scores, abs=1e-6)

@@ -28,7 +28,11 @@ TOKEN_BYTES = 32
 # Of a task whose process dies. Ray counts its deaths for lack of memory apart, and
 # starts it again for ever unless told otherwise.
 RESTARTS = 3
-_ANY: dict[str, str | None] = {"RAY_task_oom_retries": str(RESTARTS)}
+_ANY: dict[str, str | None] = {
+    "RAY_task_oom_retries": str(RESTARTS),
+    # Of what the terminal shows; Ray prints there what happens to its processes.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+}
 _LOCAL: dict[str, str | None] = {
     **_ANY,
     "RAY_AUTH_MODE": "token",
@@ -75,7 +79,7 @@ def local_ray(data_bytes: int = 0, store: Store | None = None) -> Iterator[Any]:
         write_bytes(store.ray_file, folder.encode())
     try:
         own = {**_LOCAL, "RAY_AUTH_TOKEN_PATH": _write_token(f"{folder}/token")}
-        with _configured(own), _without_ray_errors(ray):
+        with _configured(own):
             try:
                 _start_ray(ray, 2 * data_bytes + SPARE_STORE_BYTES, folder)
                 yield ray
@@ -98,22 +102,23 @@ def _write_token(file: str) -> str:
 
 
 @contextlib.contextmanager
-def _configured(values: dict[str, str | None]) -> Iterator[None]:
-    """Have Ray, which is started or joined meanwhile, use environment variables."""
+def _configured(values: dict[str, str | None]) -> Iterator[Any]:
+    """Return Ray, which uses environment variables that are set for a while.
+
+    Raises:
+        WorkerError: Ray raised an error meanwhile.
+    """
     try:
         with variables(values):
+            import ray  # It reads some of them when it is imported.
+
             read_again()
-            yield
+            try:
+                yield ray
+            except ray.exceptions.RayError as error:
+                raise WorkerError(f"The search cannot continue: {error}") from error
     finally:
         read_again()
-
-
-@contextlib.contextmanager
-def _without_ray_errors(ray: Any) -> Iterator[None]:
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        raise WorkerError(f"The search cannot continue: {error}") from error
 
 
 def read_again() -> None:
@@ -177,9 +182,7 @@ def joined_ray(address: str) -> Iterator[Any]:
             Ray raised an error in the meantime.
     """
     _check_listening(address)
-    import ray
-
-    with _configured(_ANY), _without_ray_errors(ray):
+    with _configured(_ANY) as ray:
         try:
             try:
                 with _own_handler(signal.SIGTERM):
