@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import weight_files
@@ -59,23 +60,22 @@ def test_python_blocks_run(page, text, folder, monkeypatch):
 @pytest.mark.parametrize(("page", "text"), blocks("sh"))
 def test_commands_are_understood(page, text):
     """Each command of this project takes the options that the block gives it."""
-    from alexnet.commands import cli as alexnet_cli
-    from tuning.commands import cli as tuning_cli
+    from alexnet.__main__ import alexnet
+    from tuning.__main__ import tuning
 
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
-        for package, cli in (("alexnet", alexnet_cli), ("tuning", tuning_cli)):
+        for package, group in (("alexnet", alexnet), ("tuning", tuning)):
             if package in words and words[words.index(package) - 1] == "-m":
-                arguments = words[words.index(package) + 1 :]
-                understand(cli, arguments)
+                understand(group, words[words.index(package) + 1 :])
 
 
-def understand(command, arguments):
+def understand(group, words):
     """Parse a command line without running it."""
-    context = command.make_context(command.name, list(arguments))
-    if rest := context.protected_args if hasattr(command, "commands") else ():
-        name, inner, rest = command.resolve_command(context, [*rest, *context.args])
-        inner.make_context(name, rest, parent=context)
+    if words:
+        context = click.Context(group)
+        name, command, rest = group.resolve_command(context, words)
+        command.make_context(name, rest, parent=context)
 
 
 @pytest.mark.parametrize("page", [*PAGES, "tuning/deploy/README.md", "CHANGELOG.md"])

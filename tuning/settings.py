@@ -27,10 +27,17 @@ DEFAULT_MODEL = "alexnet:AlexNet"
 
 # A search may be resumed with another value of these.
 RUNTIME_SETTINGS = frozenset(
-    {
-        *("directory", "address", "workers", "cpus_per_trial", "gpus_per_trial"),
-        *("keep", "retry_oom", "trial_timeout", "isolate_trials"),
-    }
+    [
+        "directory",
+        "address",
+        "workers",
+        "cpus_per_trial",
+        "gpus_per_trial",
+        "keep",
+        "retry_oom",
+        "trial_timeout",
+        "isolate_trials",
+    ]
 )
 # And with more of these.
 GROWING_SETTINGS = frozenset({"trials", "add"})

@@ -14,18 +14,29 @@ from alexnet.model.plan import DEFAULTS, image_size
 _CONV = ("filters", "groups", "use_bias", "activation")
 _INITIALIZERS = ("kernel_initializer", "bias_initializer")
 # Arguments that only matter with dense layers, and the others.
-_DENSE = (
-    *("dropout", "dropout_position", "dense_activation", "use_convolutional_head"),
-    *("dense_kernel_initializer", "dense_bias_initializer"),
-)
-_HEAD = (
-    *("adaptive_pool", "logits_kernel_initializer", "logits_bias_initializer"),
-    *("num_classes", "classifier_activation"),
-)
-_TRAINING = (
-    *("optimizer", "learning_rate", "momentum", "weight_decay", "batch_size"),
+_DENSE = [
+    "dropout",
+    "dropout_position",
+    "dense_activation",
+    "use_convolutional_head",
+    "dense_kernel_initializer",
+    "dense_bias_initializer",
+]
+_HEAD = [
+    "adaptive_pool",
+    "logits_kernel_initializer",
+    "logits_bias_initializer",
+    "num_classes",
+    "classifier_activation",
+]
+_TRAINING = [
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "batch_size",
     "augmentation",
-)
+]
 _PRESENCE = "presence"
 
 

@@ -64,6 +64,7 @@ def _stored(directory: str) -> tuple[SearchSettings, Store]:
     from tuning.store.recovery import stored_settings
 
     store = Store(directory)
+    store.check_version()
     if not store.settings_file.exists():
         raise StoreError(
             f"The directory must hold a search; received {directory}, which has no "

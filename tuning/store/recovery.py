@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tuning.settings import SearchSettings
-from tuning.store.arrays import check_arrays
 from tuning.store.files import MAX_JSON_BYTES, StoreError, read_json
 from tuning.store.layout import Store
 from tuning.store.records import TrialRecord, parse
@@ -70,6 +69,8 @@ def sound_records(
 
 def has_weights(store: Store, trial_id: str, notify: Notify) -> bool:
     """Return whether a trial's weights are there and whole; set aside what is not."""
+    from tuning.store.arrays import check_arrays  # NumPy, which `status` spares.
+
     file = store.weights_file(trial_id)
     if not file.exists():
         return False

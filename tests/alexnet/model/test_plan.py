@@ -96,6 +96,13 @@ def test_plans_the_names_of_activations(activation):
     check_plan(arguments)
 
 
+@pytest.mark.parametrize("rescale", [None, 1.0, 0.5])
+@pytest.mark.parametrize("mean", [None, (0.0, 1.0)])
+def test_plans_what_happens_to_pixels(rescale, mean):
+    """There is a layer for pixels only if it changes them."""
+    check_plan({**SMALL, "rescale": rescale, "pixel_mean": mean})
+
+
 def test_plans_blocks_given_as_layers():
     """A ConvBlock means what the dict of its arguments means."""
     (block,) = SMALL["blocks"]

@@ -276,7 +276,7 @@ def test_files_of_a_ray_that_was_killed_are_removed(tmp_path):
     ours = Path(tempfile.mkdtemp(prefix="alexnet-", dir="/tmp"))
     others = tmp_path / "alexnet-other"
     others.mkdir()
-    for folder in (f"{ours}/..{others}", others, ours):
+    for folder in (f"{ours}/../..{others}", others, ours):
         assert ours.exists()
         store.ray_file.write_text(str(folder))
         wait_until_left(store)
