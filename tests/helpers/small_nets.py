@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -67,7 +68,10 @@ class Gated(Slow):
 
     def train_step(self, data):
         """Train on a batch."""
-        while int(self.optimizer.iterations) >= 12 and not Path("go").exists():
+        # The search's current directory is in the path, wherever a worker is.
+        while int(self.optimizer.iterations) >= 12 and not any(
+            (Path(folder) / "go").exists() for folder in sys.path
+        ):
             time.sleep(0.05)
         return super().train_step(data)
 

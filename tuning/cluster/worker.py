@@ -116,9 +116,7 @@ class RemoteOracle:
     """
 
     def __init__(self, service: Any) -> None:
-        import ray
-
-        self._call = lambda *args: ray.get(service.call.remote(*args))
+        self._call = lambda *args: _wait_for(service.call.remote(*args))
 
     def suggest(self, worker: str) -> Any:
         return self._call("suggest", worker)
@@ -131,6 +129,15 @@ class RemoteOracle:
 
     def halt(self, reason: str) -> None:
         self._call("halt", reason)
+
+
+def _wait_for(reference: Any) -> Any:
+    """Return the value of Ray's reference.
+
+    In `ray.get` a task would give back its CPUs meanwhile, and Ray would start others
+    beside it, as many as there are.
+    """
+    return reference.future().result()
 
 
 _runners: dict[str, Any] = {}  # Of this process, by the name of the run.
@@ -193,7 +200,7 @@ def _prepare(run: Run, share: Share, service: Any, boxed_data: list[Any]) -> Any
             node,
         ) from error
     if share.gpus and (message := missing_gpus()):
-        ray.get(service.notify.remote(message))
+        _wait_for(service.notify.remote(message))
     # Garbage is collected before each trial; half a second among all that TensorFlow
     # has made. What an earlier run left is no part of that.
     gc.collect()
@@ -202,7 +209,7 @@ def _prepare(run: Run, share: Share, service: Any, boxed_data: list[Any]) -> Any
         RemoteOracle(service),
         space,
         run.store,
-        ray.get(boxed_data[0]),
+        _wait_for(boxed_data[0]),
         owns_process=True,
         strategy=strategy,
     )

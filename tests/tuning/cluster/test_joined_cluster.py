@@ -73,7 +73,9 @@ def test_nodes_leave_and_join(cluster, tmp_path):
         at_work = set(begun(tmp_path))
         cluster.remove_node(node, allow_graceful=False)
         late = cluster.add_node(**NODE)
-        wait_for(lambda: workers_of(late), process)
+        wait_for(lambda: workers_of(late) and at_work == set(begun(tmp_path)), process)
+        # No more than there are cores: a task keeps its own while it waits.
+        assert len(statuses(tmp_path)) == 2
         (tmp_path / "go").touch()
     finally:
         status, output, errors = finish(process)
