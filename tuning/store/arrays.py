@@ -7,7 +7,9 @@ is stored as unsigned integers of the same bytes. Nothing in it is executed.
 
 from __future__ import annotations
 
+import io
 import json
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,7 +20,10 @@ import numpy as np
 from tuning.store.files import writing
 
 META = "meta.json"
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(RuntimeError, SyntaxError, tokenize.TokenError),
+)
 
 
 def write_arrays(file: Path, meta: Any, arrays: dict[str, np.ndarray]) -> None:
@@ -48,16 +53,23 @@ def read_arrays(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
             arrays = {}
             for member in archive.infolist():
                 if member.filename != META:
-                    with archive.open(member) as stream:
-                        array = np.lib.format.read_array(stream, allow_pickle=False)
-                        if stream.read(1):
-                            raise ValueError(f"{member.filename} is too long")
-                    arrays[member.filename.removesuffix(".npy")] = array
+                    name = member.filename.removesuffix(".npy")
+                    arrays[name] = _array(archive.read(member))
         return meta, arrays
     except FileNotFoundError:
         raise
     except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(" ".join(str(error).split()) or repr(error)) from error
+
+
+def _array(content: bytes) -> np.ndarray:
+    """Return the array of a .npy file, of as many bytes as the file has."""
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array is of another format")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    flat = np.frombuffer(content, dtype, offset=stream.tell())
+    return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
 def check_arrays(file: Path) -> None:

@@ -7,15 +7,15 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from tuning.oracles.kinds import make_oracle
+from tuning.store.directory import Store, read_json
+from tuning.trial.tuner import TrialTuner
 
 from alexnet import AlexNet
 from alexnet.data.images import ImageData, load_images
 from tuning import HyperAlexNet, SearchSettings
-from tuning.oracles.kinds import make_oracle
-from tuning.store.directory import Store, read_json
 from tuning.store.results import read_results
 from tuning.trial.failures import is_out_of_memory
-from tuning.trial.tuner import TrialTuner
 from tuning.trial.watch import Watch
 
 # KerasTuner calls threading.currentThread().getName().
