@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from tuning.cluster.environment import variables
+from tuning.cluster.session import variables
 from tuning.store.layout import Store
 from tuning.store.results import read_results
 
@@ -115,7 +115,8 @@ class Forked:
     """A search by the command line in a forked process; used as `start`'s are."""
 
     def __init__(self, folder, *arguments, most_bytes=None):
-        self._logs = [tempfile.NamedTemporaryFile("r") for _ in range(2)]
+        # Open for as long as the process may write to them.
+        self._logs = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
         names = [log.name for log in self._logs]
         line = ["tuning", "search", *map(str, arguments)]
         self._process = forked(_search, str(folder), line, most_bytes, names)

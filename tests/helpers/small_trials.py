@@ -1,4 +1,4 @@
-"""Small trials: networks of milliseconds, some digits, all that runs a trial on them."""
+"""Small trials: networks of milliseconds, some digits, what runs a trial on them."""
 
 from __future__ import annotations
 

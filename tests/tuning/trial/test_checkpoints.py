@@ -274,7 +274,7 @@ def test_the_best_epoch_is_that_of_the_record(search):
 
 @pytest.mark.parametrize("damage", [cut_off, flip, HOSTILE["optimizer"]])
 def test_a_trial_whose_checkpoint_is_damaged_starts_again(search, whole, damage):
-    """Then a trial runs from its beginning, to the same bits, and its record says so."""
+    """The trial runs from its beginning, to the same bits, and its record says so."""
     if damage in (cut_off, flip):
         damage(file_of(search), file_of(search).read_bytes())
     else:

@@ -153,7 +153,7 @@ def test_a_promoted_trial_is_one_training_with_its_parent(promoted):
 
 def test_a_killed_search_of_hyperband_ends_as_if_it_were_not(promoted, tmp_path):
     """Killed in a promoted trial's second epoch, it resumes to the same bits."""
-    search, parent, child = promoted
+    search, _, child = promoted
     before = [r for r in search.records.values() if int(r.trial) < int(child.trial)]
     steps = sum(4 * len(record.history["loss"]) for record in before)
     process = forked(die_at, steps + 4 + 2, tmp_path, **HYPERBAND)

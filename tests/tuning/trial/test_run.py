@@ -128,7 +128,7 @@ class Exploding(Quick):
 
 
 def test_a_loss_that_is_no_number_fails_the_trial(tmp_path):
-    """A NaN or infinite loss ends the trial in that epoch and names epoch and values."""
+    """A NaN or infinite loss ends the trial there and names epoch and values."""
     search = SmallSearch(tmp_path, Exploding, epochs=5, tune=("batch_size",)).run()
     record = search.records["0"]
     assert record.status == "FAILED"
