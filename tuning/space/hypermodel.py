@@ -151,7 +151,7 @@ class HyperAlexNet(keras_tuner.HyperModel):
         with keras.StatelessScope(initialize_variables=False):
             cost = cost_of(self._network(hp))
         # Keras lists the variables as still to be made; forget them.
-        keras.utils.clear_session(free_memory=False)
+        clear_session(free_memory=False)
         return cost
 
     def _network(self, hp: Any) -> AlexNet:
@@ -189,3 +189,10 @@ class HyperAlexNet(keras_tuner.HyperModel):
 def cost_of(model: AlexNet) -> Cost:
     """Return the cost of a network."""
     return Cost(int(model.count_params()), int(model.multiply_adds))
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Have Keras forget the networks made before, but not its dtype policy."""
+    policy = keras.config.dtype_policy()
+    keras.utils.clear_session(free_memory)
+    keras.config.set_dtype_policy(policy)

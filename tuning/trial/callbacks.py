@@ -30,10 +30,6 @@ class BestEpoch(keras.callbacks.Callback):
     def __init__(self, objective: Objective) -> None:
         super().__init__()
         self.objective = objective
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin as if there had been no epoch."""
         self.epoch: int | None = None
         self.score = math.nan
         self.weights: list[np.ndarray] = []
@@ -74,13 +70,21 @@ class Reports(keras.callbacks.Callback):
         self.history = history
         self.is_pruned = False
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self.history:  # Of which the oracle may know more, or less.
+            self._report()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        stops = self.report(self.history)
+        stops = self._report()
         is_last = epoch + 1 == self.params["epochs"]  # There is nothing to save.
         if stops and not is_last:
             self.is_pruned = self.model.stop_training = True
+
+    def _report(self) -> bool:
+        # A copy: the oracle keeps it, and compares it with the next one.
+        return self.report({name: [*past] for name, past in self.history.items()})
 
 
 class FiniteLoss(keras.callbacks.Callback):

@@ -7,21 +7,20 @@ written atomically and checked as a whole: all of it is there, or it does not co
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state
-from keras.src.random import seed_generator
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tuning.store.arrays import read_arrays, restored, write_arrays
-from tuning.store.records import Count, History, Values
+from tuning.store.objective import Objective
+from tuning.store.records import Count, History, TrialRecord, Values
 from tuning.trial.callbacks import BestEpoch
+from tuning.trial.randomness import randomness, set_randomness
 
 # The share of a trial's time that its checkpoints after the first may take.
 MOST_TIME = 0.02
@@ -38,7 +37,7 @@ class TrialState(BaseModel):
         seed, values: What tells this training from others.
         history: The metrics of each epoch of this trial, by name.
         next_epoch: The epoch to resume at.
-        batch_size: Images per batch, if not as the values say; else None.
+        halves_batches: Whether batches are half as large as the values say.
         notes: What happened to the trial, for people.
         seconds: What its training took.
     """
@@ -49,19 +48,38 @@ class TrialState(BaseModel):
     values: Values
     history: History = Field(default_factory=dict)
     next_epoch: Count = 0
-    batch_size: Annotated[int, Field(ge=1)] | None = None
+    halves_batches: bool = False
     notes: list[str] = Field(default_factory=list)
     seconds: Annotated[float, Field(ge=0)] = 0.0
 
-    @model_validator(mode="after")
-    def _check_whole(self) -> TrialState:
-        if len({len(values) for values in self.history.values()}) > 1:
-            raise ValueError("its metrics are not of the same epochs")
-        return self
+    def best_epoch(self, objective: Objective) -> tuple[int, float]:
+        """Return the best epoch of this trial, the earliest of equals, and its score.
 
-    def is_of(self, seed: int, values: dict[str, Any]) -> bool:
-        """Return whether the state is of the training with a seed and values."""
-        return self.seed == seed and self.values == values
+        Raises:
+            ValueError, KeyError: The history cannot be that of the epochs before
+                `next_epoch`.
+        """
+        scores = self.history[objective.name]
+        first = self.next_epoch - len(scores)
+        if first < 0 or {len(past) for past in self.history.values()} != {len(scores)}:
+            raise ValueError("its metrics are not of the same epochs")
+        score = objective.best(scores)
+        return first + scores.index(score), score
+
+
+class Start(NamedTuple):
+    """Where a trial begins.
+
+    Attributes:
+        model: Its network.
+        state: How far it has come.
+        randomness: State of the random generators, as `tuning.trial.randomness`
+            returns it; None at the beginning.
+    """
+
+    model: keras.Model
+    state: TrialState
+    randomness: dict[str, Any] | None = None
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -125,28 +143,23 @@ def write(file: Path, state: TrialState, model: keras.Model, best: BestEpoch) ->
     arrays |= _named("optimizer", _numpy(model.optimizer.variables))
     if best.epoch != state.next_epoch - 1:
         arrays |= _named("best", best.weights)
-    meta = {
-        "state": state.model_dump(),
-        "best": {"epoch": best.epoch, "score": best.score},
-        "randomness": randomness(model),
-    }
+    meta = {"state": state.model_dump(), "randomness": randomness(model)}
     write_arrays(file, meta, arrays)
 
 
 def load(
     file: Path,
-    seed: int,
-    values: dict[str, Any],
+    record: TrialRecord,
     build: Callable[[], keras.Model],
     best: BestEpoch | None,
-) -> tuple[keras.Model, TrialState, dict[str, Any]]:
-    """Return a network as a checkpoint has it, the trial's state, and `randomness`.
+) -> Start:
+    """Return where a checkpoint lets a training resume.
 
     Args:
         file: The checkpoint.
-        seed, values: What the checkpoint's must be.
+        record: Of the trial that resumes.
         build: Makes the network.
-        best: Set to the best epoch so far, unless it is None.
+        best: Set to the best epoch so far; None if that is another trial's.
 
     Raises:
         FileNotFoundError: There is none.
@@ -155,30 +168,31 @@ def load(
     try:
         meta, arrays = read_arrays(file)
         state = TrialState.model_validate(meta["state"])
-        if not state.is_of(seed, values):
+        if (state.seed, state.values) != (record.seed, record.values):
             raise ValueError("it is of another training")
+        if state.next_epoch > record.epochs:
+            raise ValueError(f"it is of epoch {state.next_epoch} of {record.epochs}")
         model = build()
         model.optimizer.build(model.trainable_variables)  # Unless it is.
         set_weights(model.weights, _unnamed("weights", arrays))
         set_weights(model.optimizer.variables, _unnamed("optimizer", arrays))
-        if best is not None:
-            best.epoch, best.score = int(meta["best"]["epoch"]), meta["best"]["score"]
-            stored = _unnamed("best", arrays) or _unnamed("weights", arrays)
-            best.weights = _fitting(model.weights, stored)
         # A trial run, which fails here and not within `fit`.
         fresh = randomness(model)
         set_randomness(model, meta["randomness"])
         set_randomness(model, fresh)
+        if best is not None:
+            epoch, score = state.best_epoch(best.objective)
+            name = "weights" if epoch == state.next_epoch - 1 else "best"
+            best.weights = _fitting(model.weights, _unnamed(name, arrays))
+            best.epoch, best.score = epoch, score
     except FileNotFoundError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        if best is not None:
-            best.forget()
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
         reason = str(error)
         if isinstance(error, ValidationError):
             reason = error.errors(include_url=False)[0]["msg"]
         raise CheckpointError(f"{file}: {reason}") from error
-    return model, state, meta["randomness"]
+    return Start(model, state, meta["randomness"])
 
 
 def save_weights(file: Path, weights: list[np.ndarray]) -> None:
@@ -237,50 +251,3 @@ def _unnamed(name: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 def _numpy(variables: Sequence[Any]) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
-
-
-def randomness(model: keras.Model) -> dict[str, Any]:
-    """Return the state of all random generators, as plain data.
-
-    These are Python's, NumPy's, Keras' own, and those of the model's layers, such
-    as Dropout. TensorFlow's stateful operations are not among them.
-    """
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 (the global one)
-    shared = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
-    return {
-        "python": random.getstate(),
-        "numpy": [name, np.asarray(keys).tolist(), *rest],
-        "keras": None if shared is None else _numbers(shared.state),
-        "layers": [_numbers(seed) for seed in _seeds(model)],
-    }
-
-
-def set_randomness(model: keras.Model, state: dict[str, Any]) -> None:
-    """Set all random generators to what `randomness` returned.
-
-    Raises:
-        ValueError, TypeError, KeyError: It cannot have returned that.
-    """
-    seeds = _seeds(model)
-    if len(seeds) != len(state["layers"]):
-        raise ValueError(
-            f"it has {len(state['layers'])} random generators of layers; the network "
-            f"has {len(seeds)}"
-        )
-    for seed, numbers in zip(seeds, state["layers"], strict=True):
-        seed.assign(np.asarray(numbers, seed.dtype))
-    if state["keras"] is not None:
-        shared = seed_generator.global_seed_generator().state
-        shared.assign(np.asarray(state["keras"], shared.dtype))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, np.array(keys, np.uint32), *rest))  # noqa: NPY002
-    version, numbers, following = state["python"]
-    random.setstate((version, tuple(numbers), following))
-
-
-def _seeds(model: keras.Model) -> list[Any]:
-    return [v for v in model.variables if v.name == "seed_generator_state"]
-
-
-def _numbers(variable: Any) -> list[int]:
-    return keras.ops.convert_to_numpy(variable).tolist()

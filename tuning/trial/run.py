@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import keras
 
 from alexnet.data import ImageData
-from tuning.space.hypermodel import VALIDATION_BATCH_SIZE, cost_of
+from tuning.space.hypermodel import VALIDATION_BATCH_SIZE, clear_session, cost_of
 from tuning.space.search_space import SearchSpace
 from tuning.store.files import WriteError
 from tuning.store.layout import Store
@@ -85,10 +85,11 @@ class TrialRunner:
 
         A search directory that takes no more halts the search and fails no trial.
         """
-        self.store.error_file(record.trial).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # It is for people alone.
+            self.store.error_file(record.trial).unlink()
         self._state = None
         # What the trial before left in Keras and in memory.
-        keras.backend.clear_session()
+        clear_session()
         gc.collect()
         try:
             with self._watched(record):
@@ -102,47 +103,54 @@ class TrialRunner:
 
     def _attempts(self, record: TrialRecord) -> Result:
         """Run the trial, if it is out of memory once more with half the batch size."""
-        try:
-            return self._attempt(record)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            hp = self.space.at(record.values)
-            state = self._state
-            used = (state and state.batch_size) or self.space.hypermodel.batch_size(hp)
-            if self.settings.retry_oom and state and not state.batch_size and used > 1:
-                half = used // 2
-            else:
-                raise self._out_of_memory(record, used) from error
-        try:
-            return self._attempt(record, batch_size=half)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            raise self._out_of_memory(record, half) from error
+        hp = self.space.at(record.values)
+        halves_batches = False
+        while True:
+            try:
+                return self._attempt(record, hp, halves_batches)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                state = self._state  # None if the network itself was too large.
+                halves_batches = (
+                    self.settings.retry_oom
+                    and state is not None
+                    and not state.halves_batches
+                    and self._batch_size(hp) > 1
+                )
+                if not halves_batches:
+                    raise self._out_of_memory(record, hp) from error
 
-    def _out_of_memory(self, record: TrialRecord, batch_size: int) -> OutOfMemory:
+    def _out_of_memory(self, record: TrialRecord, hp: Any) -> OutOfMemory:
         epoch = 1 + (self._state.next_epoch if self._state else 0)
         return OutOfMemory(
             f"A trial must fit into memory; epoch {epoch} did not with batches of "
-            f"{batch_size} and {text_of(record.values)}. Lower max_parameters, or "
-            "allow half the batch size with retry_oom."
+            f"{self._batch_size(hp)} and {text_of(record.values)}. Lower "
+            "max_parameters, or allow half the batch size with retry_oom."
         )
 
-    def _attempt(self, record: TrialRecord, batch_size: int | None = None) -> Result:
+    def _batch_size(self, hp: Any) -> int:
+        """Return the images per batch with which the trial runs."""
+        halves = self._state is not None and self._state.halves_batches
+        return self.space.hypermodel.batch_size(hp) // (2 if halves else 1)
+
+    def _attempt(self, record: TrialRecord, hp: Any, halves_batches: bool) -> Result:
         """Train the trial's network; save the weights of its best epoch."""
-        hp = self.space.at(record.values)
+        self._state = None
         best = BestEpoch(Objective(self.settings.objective))
         model, state, randomness = begin(
-            record, self.store, functools.partial(self._build, hp), best, batch_size
+            record, self.store, functools.partial(self._build, hp), best, halves_batches
         )
         self._state = state
         options: dict[str, Any] = {}
-        if state.batch_size is not None:
-            options["batch_size"] = state.batch_size
+        if state.halves_batches:
+            options["batch_size"] = self._batch_size(hp)
             options["validation_batch_size"] = VALIDATION_BATCH_SIZE // 2
-        if state.history:
-            self.oracle.report(record.trial, state.history)
+        if halves_batches:
+            state.notes.append(
+                "out of memory with the point's batch_size; run with "
+                f"{options['batch_size']}"
+            )
         report = functools.partial(self.oracle.report, record.trial)
         reports = Reports(report, state.history)
         callbacks = [
