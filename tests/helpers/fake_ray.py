@@ -27,11 +27,11 @@ class RayTaskError(RayError):
 
 
 class WorkerCrashedError(RayError):
-    """A task's process died as often as it may."""
+    """A task's process died."""
 
 
 class OutOfMemoryError(RayError):
-    """A task's process was ended, as often as it may be, for its memory."""
+    """A task's process was ended for its memory."""
 
 
 class NodeDiedError(RayError):

@@ -1,10 +1,11 @@
-"""A search on Ray: one task per trial, which Ray places, retries and keeps warm.
+"""A search on Ray: one task per trial, which Ray places and keeps warm.
 
-A task asks the oracle's actor for a trial when it starts. Ray waits for resources,
-uses nodes that join, and runs a task again whose process or node dies: under its
-name, it gets its trial back. What is left to do here is to keep as many tasks in
-flight as there may be trials at once, and to tell a node that cannot run a trial
-from a trial that fails.
+A task asks the oracle's actor for a trial when it starts. Ray waits for resources and
+uses nodes that join. If a task's process or node dies, the oracle hands its trial to
+whichever task starts next; Ray itself would run the task after all in its queue, and
+count the deaths of a task, not of a trial. What is left to do here is to keep as many
+tasks in flight as there may be trials at once, and to tell a node that cannot run a
+trial from a trial that fails.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tuning.cluster.resources import Share, check_cpus, cluster_share, local_share
-from tuning.cluster.session import RESTARTS, WorkerError, joined_ray, local_ray
+from tuning.cluster.session import WorkerError, joined_ray, local_ray
 from tuning.cluster.worker import NodeError, OracleService, Run, run_trial
+from tuning.oracles.search_oracle import RESTARTS
 from tuning.settings import DataFacts, SearchSettings
 from tuning.store.files import StoreError, write_bytes
 from tuning.view.progress import Progress
@@ -127,6 +129,7 @@ class _Driver:
         if run.store.trial_ids():  # Otherwise the workers start beside the oracle.
             self.now = self._ask("progress")
         self.ended_at_death = len(self.now["ended"])
+        self.idle_deaths = 0  # Of processes without a trial, one after another.
 
     def run(self) -> dict[str, Any]:
         """Run all trials; return what the oracle's progress is at the end."""
@@ -198,7 +201,8 @@ class _Driver:
         if self.left_out:
             others = f"!in({','.join(self.left_out)})"
             options["label_selector"] = {"ray.io/node-id": others}
-        task = self.task.options(max_retries=RESTARTS, **options)
+        # Ray would run a task that died again after all that are in the queue.
+        task = self.task.options(max_retries=0, **options)
         reference = task.remote(self.run_argument, name, *self.arguments)
         self.running[reference] = name, len(self.now["ended"])
 
@@ -215,7 +219,7 @@ class _Driver:
         except self.ray.exceptions.RayError as error:
             self._died(name, error)
             return
-        self._ask("call", "release", name)
+        self._ask("call", "lost", name, None)
         if answer is None:
             self.waits_at = -1
         elif answer == "wait":
@@ -224,12 +228,15 @@ class _Driver:
             self.is_done = True
 
     def _died(self, name: str, error: Exception) -> None:
-        """Fail the trial of a task that died for good; or the search, before one."""
-        had_one = self._ask("call", "abandon", name, str(error))
+        """Have a task's trial run again, or fail; fail the search, if it has none."""
+        had_one = self._ask("call", "lost", name, str(error))
         ended = len(self._ask("progress")["ended"])
         # A process that ends because its trial hangs has none any more.
         if had_one or ended > self.ended_at_death:
-            self.ended_at_death = ended
+            self.ended_at_death, self.idle_deaths = ended, 0
+            return
+        self.idle_deaths += 1
+        if self.idle_deaths <= RESTARTS:
             return
         message = f"A worker ended before it had a trial: {error}"
         if not self.running:

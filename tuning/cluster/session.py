@@ -25,11 +25,7 @@ SPARE_STORE_BYTES = 200_000_000
 STOP_S = 2.0
 CONNECT_S = 10.0
 TOKEN_BYTES = 32
-# Of a task whose process dies. Ray counts its deaths for lack of memory apart, and
-# starts it again for ever unless told otherwise.
-RESTARTS = 3
 _ANY: dict[str, str | None] = {
-    "RAY_task_oom_retries": str(RESTARTS),
     # Of what the terminal shows; Ray prints there what happens to its processes.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
 }

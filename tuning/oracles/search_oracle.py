@@ -6,6 +6,7 @@ directory continues from them: who runs what is in them, too.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import time
@@ -32,6 +33,7 @@ from tuning.store.recovery import Notify, has_weights, sound_records
 from tuning.store.retention import Retention
 
 FAILURES_AT_START = 3
+RESTARTS = 3  # Of a trial whose process dies.
 
 WAIT: Literal["wait"] = "wait"
 DONE: Literal["done"] = "done"
@@ -72,6 +74,7 @@ class SearchOracle:
         self.kind: Kind = _kind(space)
         self.total = settings.total_trials
         self.halted: str | None = None
+        self._deaths: collections.Counter[str] = collections.Counter()
         self.trials = Trials(space, given)
         self._settings = settings.to_json()
         self._retention = Retention(store, self.objective, settings.keep)
@@ -166,19 +169,28 @@ class SearchOracle:
 
     # What the driver calls.
 
-    def abandon(self, worker: str, message: str) -> bool:
-        """Fail the trial of a worker that died for good; return whether it had one."""
-        record = self.trials.running().get(worker)
-        if record is not None:
-            self.end(record.trial, Result(failure=Failure(kind=None, message=message)))
-        return record is not None
+    def lost(self, worker: str, message: str | None) -> bool:
+        """Let any worker resume the trial of one that is gone, and has one.
 
-    def release(self, worker: str) -> None:
-        """Let any worker resume the trial of one whose machine is gone."""
+        Args:
+            worker: Its name.
+            message: How its process died; a trial whose process dies once more than
+                `RESTARTS` times fails with it. None if that is not the trial's fault.
+
+        Returns:
+            Whether it had one.
+        """
         record = self.trials.running().get(worker)
-        if record is not None:
+        if record is None:
+            return False
+        if message is not None:
+            self._deaths[record.trial] += 1
+        if message is not None and self._deaths[record.trial] > RESTARTS:
+            self.end(record.trial, Result(failure=Failure(message=message)))
+        else:
             with self._halting():
                 self._save(record.replace(worker=None))
+        return True
 
     def progress(self) -> dict[str, Any]:
         """Return what has become of the trials, as plain data."""

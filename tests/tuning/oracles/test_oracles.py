@@ -267,8 +267,9 @@ def test_a_released_trial_goes_to_whoever_asks_first(tmp_path):
     oracle = new_oracle(tmp_path)
     lost = oracle.suggest("worker-0").trial
     oracle.suggest("worker-1")
-    oracle.release("worker-0")
-    oracle.release("worker-9")
+    assert oracle.lost("worker-0", None)
+    assert not oracle.lost("worker-0", None)
+    assert not oracle.lost("worker-9", None)
     for one in (new_oracle(tmp_path), oracle):
         assert one.progress()["waiting"] == [lost]
         assert one.progress()["running"] == ["1"]
@@ -316,18 +317,29 @@ def test_a_search_with_a_success_tolerates_failures(tmp_path):
     assert new_oracle(tmp_path).suggest("worker-0") == "done"
 
 
-def test_a_worker_that_died_for_good_fails_its_trial(tmp_path):
-    """The trial of a lost worker fails with the reason in its error.txt."""
+def test_a_trial_whose_process_dies_again_and_again_fails(tmp_path):
+    """Any worker resumes it three times; the fourth death is in its error.txt.
+
+    A machine that is gone does not count, and neither do other trials' deaths.
+    """
     oracle = new_oracle(tmp_path)
     trial_id = oracle.suggest("worker-0").trial
-    assert oracle.abandon("worker-0", "out of memory")
-    assert not oracle.abandon("worker-0", "out of memory")
-    assert not oracle.abandon("worker-1", "out of memory")
+    other_id = oracle.suggest("worker-9").trial
+    for worker in ("worker-1", "worker-2", "worker-3"):
+        assert oracle.lost("worker-9", "killed")
+        assert oracle.suggest("worker-9").trial == other_id
+        for reason in (None, "killed"):
+            owner = oracle.trials.records[trial_id].worker
+            assert oracle.lost(owner, reason)
+            assert oracle.suggest(worker).trial == trial_id
+    assert oracle.progress()["ended"] == []
+    assert oracle.lost("worker-3", "out of memory")
+    assert not oracle.lost("worker-3", "out of memory")
     assert oracle.progress()["ended"] == [(trial_id, "FAILED", None)]
     assert oracle.store.error_file(trial_id).read_text() == "out of memory"
     failure = new_oracle(tmp_path).records[trial_id].failure
     assert (failure.kind, failure.message) == (None, "out of memory")
-    assert oracle.suggest("worker-0").trial == "1"
+    assert oracle.suggest("worker-0").trial == "2"
 
 
 @pytest.mark.parametrize("call", ["start", "suggest", "report", "end"])
