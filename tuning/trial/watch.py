@@ -8,7 +8,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import keras
@@ -48,12 +47,7 @@ class Watch:
             ).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         self._ended.set()
 
     def _watch(self, timeout_s: float, watched: int) -> None:
@@ -71,7 +65,7 @@ class Watch:
 
 
 class Beats(keras.callbacks.Callback):
-    """Tells a watch of each batch; ends training if the process was interrupted."""
+    """Reports batches to a watch; ends training if the process was interrupted."""
 
     async_safe = True
 

@@ -2,167 +2,144 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_trials import Quick, SmallSearch, some_digits
 
-from alexnet import AlexNet
-from alexnet.data.images import ImageData, load_images
-from tuning import HyperAlexNet, SearchSettings
-from tuning.oracles.kinds import make_oracle
-from tuning.store.directory import Store, read_json
-from tuning.store.results import read_results
-from tuning.trial.failures import is_out_of_memory
-from tuning.trial.tuner import TrialTuner
-from tuning.trial.watch import Watch
+from tuning.store.files import WriteError
+from tuning.trial import checkpoints
+from tuning.trial import run as run_module
+from tuning.trial.failures import TrialTimeout, is_out_of_memory
+from tuning.trial.watch import Beats, MainThreadInterrupt, Watch
 
-# KerasTuner calls threading.currentThread().getName().
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
-]
 TOO_MUCH = 2**50  # Bytes; no machine has them.
 
 
-class Quick(AlexNet):
-    """Two small blocks, without a graph, which takes longer to make than to run."""
+class Small(Quick):
+    """Of batches of 16: twenty steps in an epoch of 320 images."""
 
-    steps = 0
-
-    @classmethod
-    def search_space(cls, hp, image_shape):
-        """Read a point of a space of small networks."""
-        return super().search_space(
-            hp,
-            image_shape,
-            num_blocks=(2, 2),
-            filters=((16,), (32,)),
-            use_lrn=(False,),
-            num_dense=(0, 0),
-            batch_size=(16,),
-        )
-
-    def compile(self, *args, **kwargs):
-        """Compile for eager execution."""
-        super().compile(*args, **kwargs, run_eagerly=True)
-
-    def train_step(self, data):
-        """Count the step and train."""
-        type(self).steps += 1
-        self.suffer(data)
-        return super().train_step(data)
-
-    def suffer(self, data):
-        """Do what makes the trial fail."""
+    ranges = {**Quick.ranges, "num_dense": (0, 0), "batch_size": (16,)}
 
 
-def run(directory, data, model, **settings):
-    """Run a search of one trial unless told otherwise; return its store."""
-    model.steps = 0
-    settings = {"trials": 1, "epochs": 2, "tune": ("weight_decay",), **settings}
-    settings = SearchSettings(directory=directory, **settings)
-    hypermodel = HyperAlexNet((8, 8, 1), 10, model, rescale=1 / 255)
-    store = Store(directory)
-    oracle = make_oracle(settings, hypermodel, store)
-    TrialTuner(oracle, hypermodel, store, settings, "worker-0").run(data)
-    return store
+def run(directory, model, train=64, **settings):
+    """Run a search of one trial unless told otherwise."""
+    data = some_digits(train, 50)
+    return SmallSearch(directory, model, data, tune=("weight_decay",), **settings).run()
 
 
-@pytest.fixture(scope="module")
-def data():
-    """Return a part of the digits: 320 to train on, 50 to validate with."""
-    digits = load_images("digits")
-    return ImageData(
-        digits.x_train[:320],
-        digits.y_train[:320],
-        digits.x_val[:50],
-        digits.y_val[:50],
-        digits.class_names,
-        "digits",
-    )
+class NotANumber(Small):
+    """Has a weight that is no number from the fourth step of the second epoch on."""
 
-
-class NotANumber(Quick):
-    """Has a weight that is no number from the fourth step on."""
-
-    def suffer(self, data):
+    def before_step(self, data):
         """Spoil a weight, and give the loss time to be looked at."""
-        time.sleep(0.02)
         if self.steps == 24:
             self.weights[0].assign(np.full(self.weights[0].shape, np.nan))
+        if self.steps >= 24:
+            time.sleep(0.1)
 
 
-def test_a_loss_that_is_no_number_ends_the_trial_within_the_epoch(data, tmp_path):
+def test_a_loss_that_is_no_number_ends_the_trial_within_the_epoch(tmp_path):
     """Of an epoch whose loss is NaN the rest is not trained."""
-    store = run(tmp_path, data, NotANumber)
-    assert 24 <= NotANumber.steps <= 30  # Of 40.
-    (row,) = read_results(store)
-    assert (row["status"], row["notes"]) == ("FAILED", "loss not finite")
-    last = store.error_file("0").read_text().strip().splitlines()[-1]
+    search = run(tmp_path, NotANumber, 320)
+    assert 24 <= NotANumber.steps < 40
+    record = search.records["0"]
+    assert (record.status, record.notes) == ("FAILED", ["loss not finite"])
+    assert record.failure.kind == "loss not finite"
+    last = search.store.error_file("0").read_text().strip().splitlines()[-1]
     assert "loss was nan in batch " in last
     assert " of epoch 2 with " in last
     assert "weight_decay=0.0005" in last
-    assert read_json(store.record_file("0"))["epochs"] == [0]
+    assert len(record.history["loss"]) == 1
 
 
-class Huge(Quick):
+class Huge(Small):
     """Asks TensorFlow for more memory than there is, which takes it ten seconds."""
 
-    def suffer(self, data):
+    def before_step(self, data):
         """Allocate."""
         tf.zeros((TOO_MUCH // 4,))
 
 
-class Greedy(Quick):
+class Greedy(Small):
     """Asks NumPy for more memory than there is, for batches of more than eight."""
 
-    def suffer(self, data):
+    def before_step(self, data):
         """Allocate."""
         if len(data[0]) > 8:
             np.ones(TOO_MUCH)
 
 
-class Insatiable(Quick):
+class Insatiable(Small):
     """Asks for more memory than there is for any batch."""
 
-    def suffer(self, data):
+    def before_step(self, data):
         """Allocate."""
         np.ones(TOO_MUCH)
 
 
-def test_out_of_memory_fails_the_trial(data, tmp_path):
+class Single(Insatiable):
+    """Has batches of one image, which cannot be halved."""
+
+    ranges = {**Small.ranges, "batch_size": (1,)}
+
+
+class TooLarge(Small):
+    """Is too large itself."""
+
+    built = 0
+
+    def compile(self, *args, **kwargs):
+        """Allocate."""
+        type(self).built += 1
+        np.ones(TOO_MUCH)
+
+
+def test_out_of_memory_fails_the_trial(tmp_path):
     """Without retry_oom a trial that is out of memory fails with what it asked for."""
-    store = run(tmp_path, data, Huge)
+    search = run(tmp_path, Huge)
     assert Huge.steps == 1
-    (row,) = read_results(store)
-    assert (row["status"], row["notes"]) == ("FAILED", "out of memory")
-    text = store.error_file("0").read_text()
+    record = search.records["0"]
+    assert (record.status, record.notes) == ("FAILED", ["out of memory"])
+    text = search.store.error_file("0").read_text()
     assert "ResourceExhaustedError" in text
     assert "OutOfMemory: A trial must fit into memory; epoch 1 did not" in text
     assert "with batches of 16 and resize=8, " in text.splitlines()[-1]
 
 
-def test_out_of_memory_is_tried_again_with_half_the_batch(data, tmp_path):
+def test_out_of_memory_is_tried_again_with_half_the_batch(tmp_path):
     """With retry_oom the trial runs with half the batch size and says so."""
-    store = run(tmp_path, data, Greedy, retry_oom=True)
-    assert Greedy.steps == 1 + 2 * 40
-    (row,) = read_results(store)
-    assert row["status"] == "COMPLETED"
-    assert row["notes"] == "out of memory with the point's batch_size; run with 8"
-    assert not store.error_file("0").exists()
+    search = run(tmp_path, Greedy, retry_oom=True)
+    assert Greedy.steps == 1 + 2 * 8
+    record = search.records["0"]
+    assert record.status == "COMPLETED"
+    assert record.notes == ["out of memory with the point's batch_size; run with 8"]
+    assert not search.store.error_file("0").exists()
 
 
-def test_out_of_memory_is_tried_again_once(data, tmp_path):
-    """If half the batch size is too much, too, the trial fails."""
-    store = run(tmp_path, data, Insatiable, retry_oom=True)
-    assert Insatiable.steps == 2
-    (row,) = read_results(store)
-    assert row["status"] == "FAILED"
-    assert row["notes"].endswith("run with 8; out of memory")
-    last = store.error_file("0").read_text().splitlines()[-1]
-    assert "did not with batches of 8 and" in last
+@pytest.mark.parametrize(
+    ("model", "steps", "size"), [(Insatiable, 2, 8), (Single, 1, 1), (TooLarge, 0, 16)]
+)
+def test_out_of_memory_is_tried_again_once(tmp_path, model, steps, size):
+    """If half the batch size is too much, too, or no remedy, the trial fails."""
+    TooLarge.built = 0
+    record = run(tmp_path, model, retry_oom=True).records["0"]
+    assert model.steps == steps
+    assert TooLarge.built == (model is TooLarge)
+    assert record.status == "FAILED"
+    assert record.notes[-1] == "out of memory"
+    assert record.notes[:-1] == (
+        ["out of memory with the point's batch_size; run with 8"] if steps == 2 else []
+    )
+    last = record.failure.message.splitlines()[-1]
+    assert f"did not with batches of {size} and" in last
 
 
 @pytest.mark.parametrize(
@@ -176,53 +153,199 @@ def test_out_of_memory_is_tried_again_once(data, tmp_path):
         (ValueError(), False),
     ],
 )
-def test_tells_what_is_out_of_memory(error, expected):
+def test_recognizes_what_is_out_of_memory(error, expected):
     """Python's, NumPy's, TensorFlow's and XLA's errors count, and no others."""
     assert is_out_of_memory(error) == expected
 
 
-class Hanging(Quick):
+class Logging(Small):
+    """Writes to a disk of its own, which is full; another error follows from that."""
+
+    def before_step(self, data):
+        """Fail as a logger does that handles its own error, or does not."""
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/theirs/debug.log")
+        except OSError:
+            if self.steps == 2:
+                raise RuntimeError("the log is lost")  # noqa: B904 (its context counts)
+            raise
+
+
+def test_a_full_disk_of_others_fails_the_trial_alone(tmp_path):
+    """What the user's code cannot write elsewhere is an error of the trial."""
+    search = run(tmp_path, Logging, trials=2, epochs=1)
+    records = search.records.values()
+    assert [record.status for record in records] == ["FAILED"] * 2
+    assert search.oracle.halted is None
+    assert "/theirs/debug.log" in search.records["0"].failure.message
+    assert "RuntimeError: the log is lost" in search.records["1"].failure.message
+
+
+@pytest.mark.parametrize("place", ["checkpoint", "weights"])
+def test_a_full_disk_of_the_search_fails_no_trial(tmp_path, monkeypatch, place):
+    """What the search itself cannot write halts it; the trial resumes another time."""
+
+    def refuse(*_):
+        raise WriteError(errno.EDQUOT, os.strerror(errno.EDQUOT), "file")
+
+    with monkeypatch.context() as patch:
+        if place == "checkpoint":
+            patch.setattr(checkpoints, "write_arrays", refuse)
+        else:
+            patch.setattr(run_module, "save_weights", refuse)
+        search = run(tmp_path, Small, trials=2)
+    assert search.oracle.halted == "Disk quota exceeded"
+    assert [record.status for record in search.records.values()] == ["RUNNING"]
+    again = run(tmp_path, Small, trials=2)
+    assert [record.status for record in again.records.values()] == ["COMPLETED"] * 2
+
+
+def test_an_end_brings_the_epochs_that_could_not_be_written(tmp_path, monkeypatch):
+    """If the oracle could write no epoch but has room at the end, none is missing."""
+    search = SmallSearch(tmp_path, Small, epochs=1)
+    record = search.oracle.suggest("worker-0")
+    save = search.oracle._save
+
+    def refuse(_):
+        raise WriteError(errno.ENOSPC, os.strerror(errno.ENOSPC), "file")
+
+    monkeypatch.setattr(search.oracle, "_save", refuse)
+    report = search.oracle.report
+
+    def report_once(*arguments):
+        stops = report(*arguments)
+        monkeypatch.setattr(search.oracle, "_save", save)
+        return stops
+
+    monkeypatch.setattr(search.oracle, "report", report_once)
+    search.runner.run(record)
+    assert search.oracle.halted == "No space left on device"
+    again = SmallSearch(tmp_path, Small, epochs=1).run()
+    assert again.records["0"].status == "COMPLETED"
+    assert len(again.records["0"].history["val_accuracy"]) == 1
+    assert again.records["0"].score == search.records["0"].score
+
+
+class Hanging(Small):
     """Hangs in its second epoch, once."""
 
     hung = 0
 
-    def suffer(self, data):
+    def before_step(self, data):
         """Hang, as a worker process of a data loader that died would make it."""
-        if self.steps == 30:
+        if self.steps == 6:
             type(self).hung += 1
             time.sleep(600)
 
 
-def test_a_trial_that_hangs_is_stopped_and_the_next_one_runs(data, tmp_path):
+def test_a_trial_that_hangs_is_stopped_and_the_next_one_runs(tmp_path):
     """Without progress for trial_timeout a trial fails, with where it hung."""
-    began = time.monotonic()
-    store = run(tmp_path, data, Hanging, trials=2, trial_timeout=3)
-    assert time.monotonic() - began < 30
+    handler = signal.getsignal(signal.SIGALRM)
+    search = run(tmp_path, Hanging, trials=2, trial_timeout=15)
     assert Hanging.hung == 1
-    failed, completed = read_results(store)
-    assert (failed["status"], failed["notes"]) == ("FAILED", "no progress")
-    assert completed["status"] == "COMPLETED"
-    text = store.error_file("0").read_text()
+    failed, completed = search.records.values()
+    assert (failed.status, failed.notes) == ("FAILED", ["no progress"])
+    assert completed.status == "COMPLETED"
+    text = search.store.error_file("0").read_text()
     assert "time.sleep(600)" in text
-    assert (
-        text.strip()
-        .splitlines()[-1]
-        .startswith("TrialTimeout: A trial must end a batch every 3 s; none has ended.")
-    )
+    expected = "TrialTimeout: A trial must end a batch every 15 s; none has ended."
+    assert text.strip().splitlines()[-1].startswith(expected)
+    assert signal.getsignal(signal.SIGALRM) == handler
 
 
-def test_a_watch_calls_once_and_only_without_progress():
-    """Beats keep a watch quiet; without them it calls once; ended, never."""
-    calls = []
-    with Watch(0.5, calls.append) as watch:
-        for _ in range(8):
-            time.sleep(0.1)
+class Clock:
+    """A clock that tests set, and an event whose waiting moves it.
+
+    Attributes:
+        now: The seconds that it shows.
+    """
+
+    def __init__(self, during_wait):
+        self.now = 100.0
+        self.during_wait = during_wait
+
+    def wait(self, seconds):
+        """Wait for so long; return whether the watch has ended."""
+        self.now += seconds
+        return self.during_wait()
+
+
+@pytest.mark.parametrize("beats", [0, 1, 7])
+def test_a_watch_calls_once_and_only_without_progress(monkeypatch, beats):
+    """Beats keep a watch quiet; `timeout_s` after the last one it calls, once."""
+    calls, times = [], []
+
+    def on_wait():
+        times.append(clock.now)
+        if len(times) <= beats:
             watch.beat()
-        assert calls == []
-        time.sleep(1.2)
-        assert len(calls) == 1
-        assert "time.sleep(1.2)" in calls[0]
-    with Watch(0.1, calls.append):
-        pass
-    time.sleep(0.3)
+        return False
+
+    clock = Clock(on_wait)
+    monkeypatch.setattr("tuning.trial.watch.time.monotonic", lambda: clock.now)
+    watch = Watch(10.0, calls.append)
+    watch._ended = SimpleNamespace(wait=clock.wait, set=lambda: None)
+    watch._watch(10.0, threading.get_ident())
+    assert times == [100.0 + 10 * (number + 1) for number in range(beats + 1)]
     assert len(calls) == 1
+    assert "test_a_watch_calls_once_and_only_without_progress" in calls[0]
+
+
+def test_a_watch_that_has_ended_does_not_call(monkeypatch):
+    """At the end of the trial its watch ends, and one without a time does nothing."""
+    calls, threads = [], []
+    start = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda self: (threads.append(self), start(self))
+    )
+    with Watch(600, calls.append):
+        pass
+    (thread,) = threads
+    thread.join()  # Long before its time.
+    with Watch(None, calls.append):
+        pass
+    assert (calls, len(threads)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "method", ["on_train_batch_end", "on_test_batch_end", "on_epoch_end"]
+)
+def test_batches_are_progress(method):
+    """A batch of training, a batch of validation and an epoch each count."""
+    beats = []
+    getattr(Beats(SimpleNamespace(beat=lambda: beats.append(1))), method)(0)
+    assert beats == [1]
+
+
+def test_the_alarm_is_handed_back():
+    """SIGALRM's handler is what it was, also after a trial was interrupted."""
+
+    def theirs(*_):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGALRM, theirs)
+    try:
+        with (
+            pytest.raises(TrialTimeout, match="too slow"),
+            MainThreadInterrupt() as call,
+        ):
+            time.sleep(call("too slow") or 60)
+        assert signal.getsignal(signal.SIGALRM) is theirs
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_another_thread_cannot_be_interrupted():
+    """Outside the main thread a time limit is refused, with the remedy."""
+    errors = []
+
+    def enter():
+        try:
+            MainThreadInterrupt()
+        except ValueError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert "the search must run in the main thread" in errors[0]
