@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tuning.oracles.engine import Brackets
 from tuning.oracles.proposals import Proposal
 from tuning.oracles.trials import Trials
+from tuning.space.engine import Brackets
 from tuning.space.search_space import SearchSpace
 from tuning.store.objective import Objective
 from tuning.store.records import TrialRecord

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tuning.oracles.engine import GaussianProcess, Grid
 from tuning.oracles.trials import Trials
 from tuning.settings import derive_seed
+from tuning.space.engine import GaussianProcess, Grid
 from tuning.space.search_space import MAX_DRAWS, SearchSpace
 from tuning.store.objective import Objective
 

@@ -7,10 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import keras_tuner
 from keras_tuner.engine.hyperparameters import Fixed
 
 from tuning.settings import DataFacts, SearchSettings, derive_seed
+from tuning.space.engine import SharedHyperParameters
 from tuning.space.hypermodel import Cost, HyperAlexNet
 
 # How many times values are drawn before the search for some within the limits ends.
@@ -106,31 +106,9 @@ class SearchSpace:
         )
 
 
-class _Shared(keras_tuner.HyperParameters):
-    """Hyperparameters whose copies share the entries of the space.
-
-    KerasTuner makes each entry anew for every copy, though none ever changes; that
-    takes longer than all else in a suggestion.
-    """
-
-    def copy(self) -> _Shared:
-        copied = _Shared()
-        for entry in self.space:
-            copied._hps[entry.name].append(entry)
-            copied._space.append(entry)
-        copied.values = dict(self.values)
-        return copied
-
-    def at(self, values: dict[str, Any]) -> _Shared:
-        """Return a copy with the given values."""
-        copied = self.copy()
-        copied.values = dict(values)
-        return copied
-
-
-def _declared(hypermodel: HyperAlexNet, tune: tuple[str, ...]) -> _Shared:
+def _declared(hypermodel: HyperAlexNet, tune: tuple[str, ...]) -> SharedHyperParameters:
     """Return the hyperparameters of a model; what `tune` does not name is fixed."""
-    full = _Shared()
+    full = SharedHyperParameters()
     hypermodel.declare_hyperparameters(full)
     if not tune:
         return full
@@ -141,7 +119,7 @@ def _declared(hypermodel: HyperAlexNet, tune: tuple[str, ...]) -> _Shared:
                 "tune must name hyperparameters of the space; received the pattern "
                 f"{pattern!r}, which matches none of {', '.join(names)}."
             )
-    space = _Shared()
+    space = SharedHyperParameters()
     for entry in full.space:
         if not any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in tune):
             entry = Fixed(entry.name, entry.default, conditions=entry.conditions)

@@ -27,8 +27,8 @@ from driven_oracle import (
     values_by_id,
 )
 
-from tuning.oracles.engine import Brackets
 from tuning.settings import TUNERS
+from tuning.space.engine import Brackets
 from tuning.store import files as files_module
 from tuning.store.files import read_json
 from tuning.store.records import Result

@@ -1,4 +1,4 @@
-"""All that is used of KerasTuner's oracles, in one file.
+"""All that is used of KerasTuner's private names, in one file.
 
 KerasTuner proposes: its Gaussian process and its embedding of hyperparameters for
 Bayesian search, its order of combinations for grid search, its sizes and epochs of
@@ -24,6 +24,28 @@ from tuning.store.objective import Objective
 from tuning.store.records import TrialRecord
 
 ANY_OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")  # Required, not used.
+
+
+class SharedHyperParameters(keras_tuner.HyperParameters):
+    """Hyperparameters whose copies share the entries of the space.
+
+    KerasTuner makes each entry anew for every copy, though none ever changes; that
+    takes longer than all else in a suggestion.
+    """
+
+    def copy(self) -> SharedHyperParameters:
+        copied = SharedHyperParameters()
+        for entry in self.space:
+            copied._hps[entry.name].append(entry)
+            copied._space.append(entry)
+        copied.values = dict(self.values)
+        return copied
+
+    def at(self, values: dict[str, Any]) -> SharedHyperParameters:
+        """Return a copy with the given values."""
+        copied = self.copy()
+        copied.values = dict(values)
+        return copied
 
 
 class GaussianProcess:
