@@ -1,4 +1,4 @@
-"""Seeds and Hypothesis profiles of all tests."""
+"""Seeds, Hypothesis profiles, and which tests may be skipped."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ settings.register_profile("quick", max_examples=10, derandomize=True, **_SLOW)
 settings.register_profile("thorough", max_examples=500, **_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+# PyTorch is there in the last step of .ci/run, the data only where somebody has it.
+EXPECTED_SKIPS = ("PyTorch is not installed", "needs ALEXNET_TEST_DATA")
+
 
 @pytest.fixture(autouse=True)
 def seeds():
@@ -25,3 +28,19 @@ def seeds():
 def no_fsync(monkeypatch):
     """Spare a test that writes hundreds of files the wait for the disk."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+def pytest_sessionfinish(session):
+    """Fail a run in CI that skipped a test for no expected reason."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or hasattr(session.config, "workerinput"):
+        return
+    unexpected = [
+        f"{report.nodeid}: {report.longrepr[2]}"
+        for report in reporter.stats.get("skipped", ())
+        if not any(reason in str(report.longrepr) for reason in EXPECTED_SKIPS)
+    ]
+    if unexpected:
+        reporter.write_line("skipped for no expected reason:", red=True)
+        reporter.write_line("\n".join(unexpected))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
