@@ -15,7 +15,11 @@ settings.register_profile("thorough", max_examples=500, **_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # PyTorch is there in the last step of .ci/run, the data only where somebody has it.
-EXPECTED_SKIPS = ("PyTorch is not installed", "needs ALEXNET_TEST_DATA")
+EXPECTED_SKIPS = (
+    "PyTorch is not installed",
+    "needs ALEXNET_TEST_DATA",
+    "mounting needs root",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -139,7 +139,11 @@ def test_says_which_node_cannot_run_a_trial(cluster, tmp_path):
     """
     for name in ("s", "models"):
         (tmp_path / name).mkdir()
-    model = "from small_nets import *\n\nclass Hidden(Gated): pass\n"
+    model = (
+        "import keras\nfrom small_nets import Gated\n\n"
+        '@keras.saving.register_keras_serializable("hidden")\n'
+        "class Hidden(Gated): pass\n"
+    )
     (tmp_path / "models" / "hidden.py").write_text(model)
     path = f"{ROOT}:{ROOT / 'tests' / 'helpers'}:{tmp_path / 'models'}"
     options = {"PYTHONPATH": path}
