@@ -108,7 +108,6 @@ def test_a_full_disk_stops_a_search_that_resumes_with_room(
     first = finish(Forked(small_disk, *COMMAND))
     check_stopped(small_disk, "No space left on device", *first)
     done = [t for t, status in statuses(small_disk).items() if status == "COMPLETED"]
-    assert len(done) < 4
     remount(small_disk, "size=64m")
     check_resumed(small_disk, done, undisturbed)
 
