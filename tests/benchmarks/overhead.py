@@ -19,11 +19,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from tests.ray_cluster import LOOPBACK, cluster_of_one
-
 from tests.benchmarks.throughput import points_of
 from tests.benchmarks.timed_model import LOG, MODEL, training_seconds
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
+from tests.helpers.ray_cluster import LOOPBACK, cluster_of_one
 from tuning.cluster.resources import num_cores
 
 

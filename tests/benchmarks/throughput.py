@@ -18,12 +18,12 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from tests.ray_cluster import LOOPBACK, NODE, cluster_of_one
-
 from tests.benchmarks.timed_model import LOG, MODEL, training_seconds
 from tests.benchmarks.timed_search import Load, bare_seconds, search_seconds
+from tests.helpers.ray_cluster import LOOPBACK, NODE, cluster_of_one
 from tuning.cluster.resources import num_cores
-from tuning.store.directory import Store, read_json
+from tuning.store.layout import Store
+from tuning.store.results import read_results
 
 
 def main() -> None:
@@ -71,12 +71,9 @@ def main() -> None:
 
 
 def points_of(directory: Path, count: int) -> list[dict]:
-    """Return the points of a search's first trials."""
-    store = Store(directory)
-    return [
-        read_json(store.point_file(trial_id))["values"]
-        for trial_id in store.trial_ids()[:count]
-    ]
+    """Return the values of a search's first trials."""
+    rows = read_results(Store(directory))
+    return [row["hyperparameters"] for row in rows[:count]]
 
 
 if __name__ == "__main__":

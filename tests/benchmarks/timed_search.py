@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuning.store.directory import Store
+from tuning.store.layout import Store
+from tuning.store.recovery import read_record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TUNE = "weight_decay"
@@ -52,10 +53,8 @@ def search_seconds(
         check=True,
     )
     store = Store(directory)
-    trial_ids = store.trial_ids()
-    begun = [store.point_file(trial_id).stat().st_mtime for trial_id in trial_ids]
-    ended = [store.trial_file(trial_id).stat().st_mtime for trial_id in trial_ids]
-    return max(ended) - min(begun)
+    records = [read_record(store, trial_id, []) for trial_id in store.trial_ids()]
+    return max(r.ended or 0.0 for r in records) - min(r.began or 0.0 for r in records)
 
 
 def bare_seconds(points: list[dict[str, Any]], epochs: int, processes: int) -> float:
