@@ -4,8 +4,8 @@ A task asks the oracle's actor for a trial when it starts. Ray waits for resourc
 uses nodes that join. If a task's process or node dies, the oracle hands its trial to
 whichever task starts next; Ray itself would run the task after all in its queue, and
 count the deaths of a task, not of a trial. What is left to do here is to keep as many
-tasks in flight as there may be trials at once, and to tell a node that cannot run a
-trial from a trial that fails.
+tasks in flight as there may be trials at once, and to distinguish a node that cannot
+run a trial from a trial that fails.
 """
 
 from __future__ import annotations

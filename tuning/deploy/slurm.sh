@@ -84,7 +84,7 @@ current='' status=0 steps=()
 trap stop EXIT
 # Cancelled, or preempted, in which case Slurm itself requeues the job.
 trap 'end_current; exit 143' TERM
-# The time is nearly up: stop, and go on in a new run of the job, if there is more to do.
+# The time is nearly up: stop, and resume in a new run of the job, if there is more to do.
 trap 'end_current; ((status <= 128)) || { stop; scontrol requeue "$SLURM_JOB_ID"; }
     exit "$status"' USR1
 

@@ -34,7 +34,7 @@ class TrialState(BaseModel):
     """How far a trial has come, beside the weights of its network.
 
     Attributes:
-        seed, values: What tells this training from others.
+        seed, values: What distinguishes this training from others.
         history: The metrics of each epoch of this trial, by name.
         next_epoch: The epoch to resume at.
         halves_batches: Whether batches are half as large as the values say.

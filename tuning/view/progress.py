@@ -44,7 +44,7 @@ class Progress:
         if self.done_before is None:
             self.done_before = self.printed = len(ended)
             if ended:
-                self.line(f"Going on: {len(ended)} of {total} trials are done.")
+                self.line(f"Resuming: {len(ended)} of {total} trials are done.")
         for index in range(self.printed, len(ended)):
             trial_id, status, score = ended[index]
             shown = "" if score is None else f"  {self.objective} {score:.4f}"

@@ -67,7 +67,7 @@ def test_a_resumed_search_says_what_is_done():
     progress.update(state(before, ["2"]))
     progress.update(state([*before, ("2", "COMPLETED", 0.25)]))
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "Going on: 2 of 4 trials are done."
+    assert lines[0] == "Resuming: 2 of 4 trials are done."
     assert lines[1].startswith("trial 2  completed  val_accuracy 0.2500  [3 of 4 done,")
     assert "best 0.7500, about" in lines[1]
     assert len(lines) == 2
