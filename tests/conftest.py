@@ -20,6 +20,28 @@ EXPECTED_SKIPS = (
     "needs ALEXNET_TEST_DATA",
     "mounting needs root",
 )
+# The files that take longest; the processes of `pytest -n` take them first.
+LONGEST = (
+    "test_killed_worker.py",
+    "test_search.py",
+    "test_faults.py",
+    "test_resume.py",
+    "test_failures.py",
+    "test_points.py",
+    "test_hypermodel.py",
+    "test_tuning_cli.py",
+    "test_checkpoints.py",
+    "test_recovery.py",
+    "test_run.py",
+    "test_documents.py",
+    "test_model.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of the longest files first."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 @pytest.fixture(autouse=True)

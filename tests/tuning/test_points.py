@@ -286,7 +286,7 @@ def test_a_preset_is_added_once(tmp_path):
         "torchvision",
         "slim",
     ]
-    assert "\n  conv4, conv5, fc7: left out\n" in messages[0]
+    assert "\n  conv4, conv5, fc7: only published\n" in messages[0]
     assert begin.to_json()["start_with"] == ["net145", "torchvision"]
     stored = SearchSettings(**json.loads(json.dumps(begin.to_json())))
     messages.clear()

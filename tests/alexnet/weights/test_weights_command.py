@@ -132,6 +132,7 @@ def data_folder():
     return folder and Path(folder)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     data_folder() is None,
     reason="needs ALEXNET_TEST_DATA, a folder with cifar10_jpeg.npz and "

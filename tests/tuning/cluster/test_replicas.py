@@ -71,6 +71,7 @@ def plain(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_two_devices_come_to_what_one_comes_to(plain, tmp_path):
     """A trial on two devices, killed and resumed, learns what it does on one.
 

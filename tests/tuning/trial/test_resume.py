@@ -41,7 +41,13 @@ def outcome(search):
 KILLS = {"float32": (5, 12, 20), "mixed_bfloat16": (22,), "bfloat16": (10, 23)}
 
 
-@pytest.fixture(params=KILLS)
+@pytest.fixture(
+    params=[
+        "mixed_bfloat16",
+        pytest.param("float32", marks=pytest.mark.long),
+        pytest.param("bfloat16", marks=pytest.mark.long),
+    ]
+)
 def policy(request):
     """Set a policy of Keras, and return its name."""
     before = keras.config.dtype_policy()
