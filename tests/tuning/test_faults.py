@@ -99,7 +99,7 @@ def check_resumed(folder, done, undisturbed):
     assert [row["score"] for row in rows_of(folder)] == undisturbed
 
 
-@pytest.mark.parametrize("size", ["128k", "200k"])
+@pytest.mark.parametrize("size", ["128k", pytest.param("200k", marks=pytest.mark.long)])
 def test_a_full_disk_stops_a_search_that_resumes_with_room(
     small_disk, size, undisturbed
 ):
@@ -112,7 +112,13 @@ def test_a_full_disk_stops_a_search_that_resumes_with_room(
     check_resumed(small_disk, done, undisturbed)
 
 
-@pytest.mark.parametrize("most_bytes", [RECORD_TOO_LARGE, CHECKPOINT_TOO_LARGE])
+@pytest.mark.parametrize(
+    "most_bytes",
+    [
+        RECORD_TOO_LARGE,
+        pytest.param(CHECKPOINT_TOO_LARGE, marks=pytest.mark.long),
+    ],
+)
 def test_a_limit_stops_a_search_that_resumes_without(tmp_path, most_bytes, undisturbed):
     """What no file can hold is reported in one message and costs no trial.
 

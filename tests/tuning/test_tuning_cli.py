@@ -267,6 +267,7 @@ def test_best_points_to_the_model_of_the_best_trial_alone(folder, run):
     assert "Its model is written when the search ends." in output
 
 
+@pytest.mark.long
 def test_searches_folders_and_files(folder):
     """A folder of class folders and an .npz file are searched like known data."""
     running = {

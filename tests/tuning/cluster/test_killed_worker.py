@@ -21,6 +21,7 @@ from search_process import (
 from tuning import SearchSettings, run_search
 from tuning.store.layout import Store
 from tuning.store.results import read_results
+from tuning.trial import checkpoints
 
 pytestmark = [
     # KerasTuner calls threading.currentThread().getName().
@@ -71,6 +72,7 @@ def test_killed_processes_cost_no_trial(killed):
     assert [line.split()[0] for line in first] == ["random", "2", *["trial"] * TRIALS]
 
 
+@pytest.mark.long
 def test_a_killed_worker_resumes_within_its_trial(killed, tmp_path, monkeypatch):
     """All scores are an undisturbed search's; at most an epoch is trained again."""
     folder, _ = killed
@@ -83,6 +85,8 @@ def test_a_killed_worker_resumes_within_its_trial(killed, tmp_path, monkeypatch)
     import small_nets
 
     monkeypatch.setattr(small_nets.Slow, "pause_s", 0.0)
+    # Afterwards it is what it was; `Slow` changes it.
+    monkeypatch.setattr(checkpoints, "MOST_TIME", checkpoints.MOST_TIME)
     run_search(settings)
     ours, theirs = (read_results(Store(of / "s")) for of in (tmp_path, folder))
     for here, there in zip(ours, theirs, strict=True):

@@ -193,6 +193,7 @@ class Eager(AlexNet):
         super().compile(*args, **kwargs, run_eagerly=True)
 
 
+@pytest.mark.long
 def test_a_pruned_trial_stops_training(tmp_path, monkeypatch):
     """Training ends where the oracle says so, and leaves history and no weights."""
     monkeypatch.setattr(SearchSettings, "load_model_class", lambda settings: Eager)

@@ -238,6 +238,7 @@ class Hanging(Small):
             time.sleep(600)
 
 
+@pytest.mark.long
 def test_a_trial_that_hangs_is_stopped_and_the_next_one_runs(tmp_path):
     """Without progress for trial_timeout a trial fails, with where it hung."""
     handler = signal.getsignal(signal.SIGALRM)

@@ -99,6 +99,7 @@ class Greedy(Random):
     stop_at = None
 
 
+@pytest.mark.long
 def test_half_the_batch_size_lasts(tmp_path, monkeypatch):
     """A trial that ran out of memory once resumes with half the batch size."""
     monkeypatch.setattr(checkpoints, "MOST_TIME", math.inf)
