@@ -138,6 +138,11 @@ def activation_name(activation: Any) -> str:
         activation = activation["config"]
     if isinstance(activation, str):
         return _ALIASES.get(activation, activation.split(">")[-1])
+    if not hasattr(activation, "__name__"):
+        raise TypeError(
+            "activation must be a name, a function that has a name, or None; received "
+            f"activation={activation!r}. Draw a layer in `draw_block` instead."
+        )
     return activation.__name__
 
 

@@ -1,7 +1,4 @@
-"""`python -m tuning status` and `best`: what a search directory holds.
-
-What reads it needs NumPy, without which `--help` answers sooner.
-"""
+"""`python -m tuning status` and `best`: what a search directory holds."""
 
 from __future__ import annotations
 
@@ -19,7 +16,13 @@ _directory = click.argument("directory", type=click.Path(readable=False))
 
 @click.command(epilog=example("tuning status runs/digits"))
 @_directory
-@click.option("--top", default=10, show_default=True, help="Trials to list.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Trials to list.",
+)
 def status(directory: str, top: int) -> None:
     """Show how far the search in DIRECTORY has come."""
     from tuning.view import status as view
@@ -57,7 +60,10 @@ def _has_model_of(store: Store, values: dict[str, Any]) -> bool:
     file = store.best_hyperparameters_file
     if not store.best_model_file.exists() or not file.exists():
         return False
-    return read_json(file) == values
+    try:
+        return read_json(file) == values
+    except ValueError:  # It is damaged; the search's own command writes it again.
+        return False
 
 
 def _stored(directory: str) -> tuple[SearchSettings, Store]:

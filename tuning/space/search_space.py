@@ -7,10 +7,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from keras_tuner.engine.hyperparameters import Fixed
-
 from tuning.settings import DataFacts, SearchSettings, derive_seed
-from tuning.space.engine import SharedHyperParameters
+from tuning.space.engine import Fixed, SharedHyperParameters
 from tuning.space.hypermodel import Cost, HyperAlexNet
 
 # How many times values are drawn before the search for some within the limits ends.

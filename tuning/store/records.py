@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -36,6 +37,13 @@ def _check_finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not finite")
     return value
+
+
+def _writable(text: Any) -> Any:
+    """Return a text with what UTF-8 does not have, as of file names, escaped."""
+    if isinstance(text, str):
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 Count = Annotated[int, Field(ge=0, le=2**62)]
@@ -64,7 +72,7 @@ class Failure(Strict):
     """
 
     kind: str | None = None
-    message: str
+    message: Annotated[str, BeforeValidator(_writable)]
 
 
 class Result(NamedTuple):

@@ -14,7 +14,7 @@ import keras
 from alexnet.data import ImageData
 from tuning.space.hypermodel import VALIDATION_BATCH_SIZE, clear_session, cost_of
 from tuning.space.search_space import SearchSpace
-from tuning.store.files import WriteError
+from tuning.store.files import PART, WriteError
 from tuning.store.layout import Store
 from tuning.store.objective import Objective
 from tuning.store.records import Failure, Result, TrialRecord
@@ -87,6 +87,10 @@ class TrialRunner:
         """
         with contextlib.suppress(OSError):  # It is for people alone.
             self.store.error_file(record.trial).unlink()
+        # What a process that died while it wrote has left.
+        for file in ("checkpoint.npz", "weights.npz"):
+            for part in self.store.trial_folder(record.trial).glob(f".{file}{PART}*"):
+                part.unlink(missing_ok=True)
         self._state = None
         # What the trial before left in Keras and in memory.
         clear_session()

@@ -33,6 +33,7 @@ class Watch:
         self.timeout_s = timeout_s
         self._on_hang = on_hang
         self._ended = threading.Event()
+        self._deciding = threading.Lock()  # A trial ends, or hangs; not both.
         self._last = time.monotonic()
 
     def beat(self) -> None:
@@ -48,7 +49,8 @@ class Watch:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._ended.set()
+        with self._deciding:
+            self._ended.set()
 
     def _watch(self, timeout_s: float, watched: int) -> None:
         self.beat()
@@ -57,11 +59,14 @@ class Watch:
                 return
         frame = sys._current_frames().get(watched)
         place = "".join(traceback.format_stack(frame)) if frame else ""
-        self._on_hang(
+        message = (
             f"The trial was here:\n{place}TrialTimeout: A trial must end a batch "
             f"every {timeout_s:g} s; none has ended. Raise --trial-timeout, or fix "
             "what hangs."
         )
+        with self._deciding:
+            if not self._ended.is_set():
+                self._on_hang(message)
 
 
 class Beats(keras.callbacks.Callback):

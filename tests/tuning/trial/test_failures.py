@@ -285,7 +285,7 @@ def test_a_watch_calls_once_and_only_without_progress(monkeypatch, beats):
     clock = Clock(on_wait)
     monkeypatch.setattr("tuning.trial.watch.time.monotonic", lambda: clock.now)
     watch = Watch(10.0, calls.append)
-    watch._ended = SimpleNamespace(wait=clock.wait, set=lambda: None)
+    watch._ended = SimpleNamespace(wait=clock.wait, is_set=lambda: False)
     watch._watch(10.0, threading.get_ident())
     assert times == [100.0 + 10 * (number + 1) for number in range(beats + 1)]
     assert len(calls) == 1
@@ -350,3 +350,49 @@ def test_another_thread_cannot_be_interrupted():
     thread.start()
     thread.join()
     assert "the search must run in the main thread" in errors[0]
+
+
+class Latin(Small):
+    """Fails with a file's name that is not UTF-8."""
+
+    def before_step(self, data):
+        """Raise an error whose text no file can hold as it is."""
+        raise ValueError("caf\udce9.jpg")
+
+
+def test_any_text_of_an_error_fails_the_trial_alone(tmp_path):
+    """What UTF-8 does not have is escaped in the record and in error.txt."""
+    search = run(tmp_path, Latin, trials=2, epochs=1)
+    records = search.records.values()
+    assert [record.status for record in records] == ["FAILED"] * 2
+    assert "caf\\udce9.jpg" in search.rows[0]["failure"]
+    assert "caf\\udce9.jpg" in search.store.error_file("0").read_text()
+
+
+def test_a_trial_that_ends_as_its_time_does_is_not_interrupted(monkeypatch):
+    """Whichever is decided first, the end or the hang, the other does not follow."""
+    calls, slow = [], threading.Event()
+
+    def format_stack(frame):
+        slow.wait(10)
+        return []
+
+    monkeypatch.setattr("tuning.trial.watch.traceback.format_stack", format_stack)
+    before = set(threading.enumerate())
+    with Watch(0.01, calls.append):
+        time.sleep(0.2)
+    slow.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert calls == []
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    """A trial that resumes removes what was cut off; the oracle's own is left alone."""
+    search = SmallSearch(tmp_path, Small, epochs=1)
+    record = search.oracle.suggest("worker-0")
+    folder = search.store.trial_folder(record.trial)
+    for name in (".checkpoint.npz.part-1", ".weights.npz.part-2", ".trial.json.part-3"):
+        (folder / name).touch()
+    search.runner.run(record)
+    assert [file.name for file in folder.glob("*.part-*")] == [".trial.json.part-3"]
