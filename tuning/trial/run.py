@@ -90,7 +90,8 @@ class TrialRunner:
         # What a process that died while it wrote has left.
         for file in ("checkpoint.npz", "weights.npz"):
             for part in self.store.trial_folder(record.trial).glob(f".{file}{PART}*"):
-                part.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    part.unlink()
         self._state = None
         # What the trial before left in Keras and in memory.
         clear_session()
