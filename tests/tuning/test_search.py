@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
 import pytest
+from small_trials import Quick
 
 from alexnet import AlexNet
 from tuning import SearchError, SearchSettings, run_search
@@ -25,7 +27,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
+PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
 OPTIONS = {
+    "model": "small_trials:Quick",
+    "validation_fraction": 0.9,
     "trials": 3,
     "epochs": 1,
     "workers": 0,
@@ -37,7 +42,7 @@ import sys
 import alexnet
 import keras
 from alexnet.data.images import load_images
-data = load_images("digits", seed=5)
+data = load_images("digits", seed=5, validation_fraction=0.9)
 model = keras.saving.load_model(sys.argv[1])
 print(model.evaluate(data.x_val, data.y_val, verbose=0, return_dict=True)["accuracy"])
 """
@@ -48,7 +53,7 @@ def python(*arguments, cwd=ROOT, timeout=200):
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
-        env={"PATH": "", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={"PATH": "", "PYTHONPATH": PATH, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -63,7 +68,7 @@ def rows_of(directory):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """Return a search of three trials on the digits that ran in this process."""
+    """Return a search of three small trials that ran in this process."""
     directory = tmp_path_factory.mktemp("here") / "search"
     return run_search(SearchSettings(directory=directory, **OPTIONS))
 
@@ -75,7 +80,7 @@ def by_command(tmp_path_factory):
     options = []
     for name, value in OPTIONS.items():
         text = ",".join(value) if isinstance(value, tuple) else value
-        options += [f"--{name}", text]
+        options += [f"--{name.replace('_', '-')}", text]
     done = python("-m", "tuning", "search", "--directory", "s", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done, folder / "s"
@@ -90,7 +95,7 @@ def test_results_have_a_row_per_trial(here):
     for row, result in zip(rows, here.rows, strict=True):
         assert row["status"] == "COMPLETED"
         assert 0 <= float(row["score"]) <= 1
-        assert int(row["parameters"]) > 10_000
+        assert int(row["parameters"]) > 9_000
         assert int(row["multiply_adds"]) > int(row["parameters"])
         assert float(row["seconds"]) > 0
         assert float(row["score"]) == result["score"]
@@ -117,14 +122,16 @@ def test_result_is_the_best_trial(here):
     assert here.leaderboard.splitlines()[1].split()[1] == here.trial
 
 
-def test_best_model_scores_the_same_elsewhere(here):
+def test_best_model_scores_the_same_elsewhere(tmp_path):
     """A fresh process that imports alexnet alone gets the score that was reported."""
-    done = python("-c", LOAD, here.directory / "best" / "model.keras")
+    options = {**OPTIONS, "model": AlexNet, "trials": 1}
+    result = run_search(SearchSettings(directory=tmp_path, **options))
+    done = python("-c", LOAD, result.directory / "best" / "model.keras")
     assert done.returncode == 0, done.stderr
     # Tolerance: a float32 is printed and read.
-    assert float(done.stdout) == pytest.approx(here.score, abs=1e-6)
-    assert here.reloaded_score == pytest.approx(here.score, abs=1e-6)
-    assert isinstance(here.load_model(), AlexNet)
+    assert float(done.stdout) == pytest.approx(result.score, abs=1e-6)
+    assert result.reloaded_score == pytest.approx(result.score, abs=1e-6)
+    assert isinstance(result.load_model(), AlexNet)
 
 
 def test_same_seed_same_search(here, by_command):
@@ -142,7 +149,7 @@ def test_command_tells_how_far_it_is(by_command):
     done, directory = by_command
     lines = done.stdout.splitlines()
     assert lines[0].startswith(
-        "random search of AlexNet on digits: 1,438 training and 359 validation images"
+        "random search of Quick on digits: 179 training and 1,618 validation images"
     )
     rows = rows_of(directory)
     ended = [line for line in lines if "  completed  " in line]
@@ -233,37 +240,22 @@ def test_a_directory_in_use_is_refused_and_stays_in_use(tmp_path):
 
 
 @keras.saving.register_keras_serializable(package="test_search")
-class Fixable(AlexNet):
+class Fixable(Quick):
     """Fails in training until it is fixed."""
 
     is_broken = True
+    ranges = {**Quick.ranges, "batch_size": (128,)}
 
-    @classmethod
-    def search_space(cls, hp, image_shape):
-        """Read a point of a space of small networks."""
-        small = {"num_blocks": (2, 2), "filters": ((16,), (32,)), "use_lrn": (False,)}
-        small |= {"num_dense": (0, 0), "batch_size": (128,)}
-        return super().search_space(hp, image_shape, **small)
-
-    def compile(self, *args, **kwargs):
-        """Compile without a graph, which takes longer to make than to run."""
-        super().compile(*args, **kwargs, run_eagerly=True)
-
-    def train_step(self, data):
-        """Train, or fail."""
-        if type(self).is_broken:
+    def before_step(self, data):
+        """Fail, unless it is fixed."""
+        if self.is_broken:
             raise RuntimeError("a bug in the model")
-        return super().train_step(data)
 
 
 def test_a_broken_model_stops_the_search_and_resumes_once_fixed(tmp_path, monkeypatch):
     """Three failures stop a search with the traceback; once fixed, it resumes."""
     monkeypatch.setattr(Fixable, "is_broken", True)
-    settings = SearchSettings(
-        directory=tmp_path,
-        model=Fixable,
-        **{**OPTIONS, "trials": 4, "epochs": 1, "tune": ("weight_decay",)},
-    )
+    settings = small(tmp_path, trials=4)
     with pytest.raises(
         SearchError,
         match=r"(?s)Every trial failed \(3 of 4 were run\).*Traceback.*a bug in the mo",
@@ -279,8 +271,8 @@ def test_a_broken_model_stops_the_search_and_resumes_once_fixed(tmp_path, monkey
 
 def small(directory, **settings):
     """Return settings of a search of small networks that train in a second."""
-    settings = {**OPTIONS, "tune": ("weight_decay",), "trials": 2, **settings}
-    return SearchSettings(directory=directory, model=Fixable, **settings)
+    fixed = {"directory": directory, "model": Fixable, "tune": ("weight_decay",)}
+    return SearchSettings(**{**OPTIONS, "trials": 2, **fixed, **settings})
 
 
 def scores_of(result):

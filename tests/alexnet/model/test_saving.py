@@ -107,7 +107,8 @@ for path in sorted(folder.glob("*.keras")):
 
 def trained(model):
     """Return the model after a step of training, so that no weight is its first."""
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    # Without a graph, which takes longer to make than to run.
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     x = np.random.default_rng(1).normal(size=(8, 16, 16, 3))
     model.fit(x, np.arange(8) % 3, verbose=0)
     return model

@@ -23,7 +23,15 @@ pytestmark = [
 FULL = AlexNet.search_space
 
 
-class Narrow(AlexNet):
+class Eager(AlexNet):
+    """Trains without a graph, which takes longer to make than to run."""
+
+    def compile(self, *args, **kwargs):
+        """Compile for eager execution."""
+        super().compile(*args, **kwargs, run_eagerly=True)
+
+
+class Narrow(Eager):
     """Two small blocks and one way to train; only the dense layers vary."""
 
     @classmethod
@@ -49,10 +57,6 @@ class Narrow(AlexNet):
             batch_size=(16,),
             augmentation=(0.0, 0.0),
         )
-
-    def compile(self, *args, **kwargs):
-        """Compile without a graph, which takes longer to make than to run."""
-        super().compile(*args, **kwargs, run_eagerly=True)
 
 
 class CountedBatches(keras.callbacks.Callback):
@@ -91,8 +95,9 @@ TUNERS = {
 def test_works_in_plain_keras_tuner(kind, images, tmp_path):
     """Each of KerasTuner's tuners searches the full space without failures."""
     tuner_class, arguments = TUNERS[kind]
+    model = AlexNet if kind == "random" else Eager
     tuner = tuner_class(
-        HyperAlexNet(image_shape=(8, 8, 1), num_classes=4),
+        HyperAlexNet(image_shape=(8, 8, 1), num_classes=4, model=model),
         objective="val_accuracy",
         directory=tmp_path,
         seed=1,
