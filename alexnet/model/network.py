@@ -203,8 +203,8 @@ class AlexNet(keras.Model):
             **overrides: Arguments of the class that replace the preset's.
 
         Raises:
-            ValueError: There is no such preset, the weights do not fit, or no
-                preprocessing was published.
+            ValueError: There is no such preset, the weights are another network's,
+                or no preprocessing was published.
             TypeError: There is no such argument.
         """
         if not isinstance(preset, str) or preset not in cls.presets:
@@ -312,7 +312,7 @@ class AlexNet(keras.Model):
 
         Args:
             images: (number of images, height, width, channels), at least as large
-                as `image_shape` and what the model takes otherwise, such as
+                as `image_shape`, with the values that the model takes, such as
                 `preprocess_input(resize_and_crop(photos, preset, use_margin=True),
                 preset)` of `alexnet.preprocessing`.
             batch_size: Views per step.
