@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from alexnet import checks
+from alexnet.layers.norms import check_constant
 
 
 class ResponseNormalization(keras.layers.Layer):
@@ -25,18 +26,15 @@ class ResponseNormalization(keras.layers.Layer):
         data_format: str | None,
         **kwargs: Any,
     ) -> None:
-        bias = checks.check_float("bias", bias, above=0)
-        alpha = checks.check_float("alpha", alpha, 0)
-        beta = checks.check_float("beta", beta, 0)
         if data_format is None:
             data_format = keras.config.image_data_format()
         checks.check_choice(
             "data_format", data_format, ("channels_last", "channels_first")
         )
         super().__init__(**kwargs)
-        self.bias = bias
-        self.alpha = alpha
-        self.beta = beta
+        self.bias = check_constant("bias", bias)
+        self.alpha = check_constant("alpha", alpha)
+        self.beta = check_constant("beta", beta)
         self.data_format = data_format
 
     def call(self, inputs: Any) -> Any:

@@ -9,6 +9,7 @@ from keras import ops
 
 from alexnet import checks
 from alexnet.layers.energy import ResponseNormalization
+from alexnet.layers.norms import check_constant
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
@@ -62,13 +63,11 @@ class LocalResponseNormalization(ResponseNormalization):
         trainable: bool = True,
         dtype: Any = None,
     ) -> None:
-        depth_radius = checks.check_int("depth_radius", depth_radius, 0)
-        groups = checks.check_int("groups", groups, 1)
         super().__init__(
             bias, alpha, beta, data_format, name=name, trainable=trainable, dtype=dtype
         )
-        self.depth_radius = depth_radius
-        self.groups = groups
+        self.depth_radius = check_constant("depth_radius", depth_radius)
+        self.groups = check_constant("groups", groups)
 
     @classmethod
     def from_caffe(
@@ -100,7 +99,7 @@ class LocalResponseNormalization(ResponseNormalization):
                 f"received local_size={local_size}. Use {local_size - 1} or "
                 f"{local_size + 1}."
             )
-        alpha = checks.check_float("alpha", alpha, 0)
+        alpha = check_constant("alpha", alpha)
         return cls(local_size // 2, k, alpha / local_size, beta, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

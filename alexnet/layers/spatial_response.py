@@ -9,6 +9,7 @@ from keras import ops
 
 from alexnet import checks
 from alexnet.layers.energy import ResponseNormalization
+from alexnet.layers.norms import check_constant
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
@@ -64,7 +65,7 @@ class SpatialResponseNormalization(ResponseNormalization):
         trainable: bool = True,
         dtype: Any = None,
     ) -> None:
-        window = checks.check_pair("pool_size", pool_size)
+        window = check_constant("pool_size", pool_size)
         super().__init__(
             bias, alpha, beta, data_format, name=name, trainable=trainable, dtype=dtype
         )
@@ -92,7 +93,7 @@ class SpatialResponseNormalization(ResponseNormalization):
             **kwargs: `data_format`, `name`, `trainable`, `dtype`.
         """
         local_size = checks.check_int("local_size", local_size, 1)
-        alpha = checks.check_float("alpha", alpha, 0)
+        alpha = check_constant("alpha", alpha)
         return cls(local_size, 1.0, alpha / local_size**2, beta, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -128,8 +128,8 @@ def check_arguments(
 
     Args:
         arguments: Of `AlexNet`; those left out have their defaults. `name` and
-            `dtype`, activations and initializers, those of blocks too, and the
-            arguments of norms are not checked, which takes Keras.
+            `dtype`, activations and initializers, those of blocks too, are not
+            checked, which takes Keras.
         model: Name of the model's class, for messages.
 
     Raises:

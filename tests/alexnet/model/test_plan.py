@@ -129,6 +129,14 @@ REFUSED = [
     *[("blocks", value) for value in ((), None, "paper", {"filters": 3})],
     *[("blocks", [{**BLOCK, name: 0}]) for name in ("filters", "strides", "radius")],
     *[("blocks", [{**BLOCK, "pool_padding": "full"}]), ("blocks", [{"filters": 3}])],
+    *[
+        ("blocks", [{**BLOCK, "norm": {"pool_size": 3, name: value}}])
+        for name, value in (("alpha", -1), ("bias", 0), ("groups", 2), ("pool_size", 0))
+    ],
+    *[
+        ("blocks", [{**BLOCK, "norm": ({}, {name: value})}])
+        for name, value in (("depth_radius", -1), ("beta", "x"), ("radius", 3))
+    ],
     *[("dense_units", value) for value in (None, 4096, (0,), ("64",))],
     *[("dropout", value) for value in (2.0, 1, -0.1, math.nan, True, "x", None)],
     *[("resize", value) for value in (0, (16,), "224", 1.5, 1)],
