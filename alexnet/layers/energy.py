@@ -62,13 +62,8 @@ class ResponseNormalization(keras.layers.Layer):
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "bias": self.bias,
-            "alpha": self.alpha,
-            "beta": self.beta,
-            "data_format": self.data_format,
-        }
+        names = ("bias", "alpha", "beta", "data_format")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _window_sum(self, x: Any) -> Any:
         raise NotImplementedError
