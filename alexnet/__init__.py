@@ -41,8 +41,12 @@ def _runs_command() -> bool:
     if sys.argv[:1] == ["-m"]:  # Until Python has found the module to run.
         return sys.orig_argv[-len(sys.argv)] == "alexnet"
     script = Path(sys.argv[0] if sys.argv else "")
-    is_module = script.parent == Path(__file__).parents[1] / "tuning"
-    return is_module or script.name in ("alexnet", "tuning")
+    if script == Path(__file__).parents[1] / "tuning" / "__main__.py":
+        return True
+    # Any script may have these names; those that pip installs import the command.
+    is_named = script.name in ("alexnet", "tuning") and script.is_file()
+    imports = f"from {script.name}.__main__ import main"
+    return is_named and imports.encode() in script.read_bytes()
 
 
 # Keras loads a .keras file in safe mode only if its classes are registered, and it

@@ -82,19 +82,11 @@ def pixel_arguments(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str,
         ValueError: As of `setting`.
     """
     how = setting(preset, presets)
-    return {
-        "rescale": how["scale"],
-        "pixel_mean": how["mean"],
-        "pixel_std": how["std"],
-    }
+    return {"rescale": how["scale"], "pixel_mean": how["mean"], "pixel_std": how["std"]}
 
 
 def preprocess_input(
-    images: Any,
-    preset: str,
-    *,
-    mean: Any = None,
-    presets: dict[str, Any] = PRESETS,
+    images: Any, preset: str, *, mean: Any = None, presets: dict[str, Any] = PRESETS
 ) -> Any:
     """Convert RGB pixels of 0 to 255 to the range that a preset's network expects.
 
@@ -134,9 +126,14 @@ def preprocess_input(
             f"{shape if known else 'an unknown shape'}. Convert others to RGB; gray "
             "images, for instance, by repeating the last axis three times."
         )
-    if is_array:
-        _warn_of_unit_range(pixels)
-    average = how["mean"] if mean is None else _fitting_mean(mean, shape)
+    if is_array and pixels.dtype.kind == "f" and pixels.size and 0 < pixels.max() <= 1:
+        warnings.warn(
+            "preprocess_input takes pixels of 0 to 255; received floats of at most "
+            f"{pixels.max():.3g}. Multiply images in [0, 1] by 255.",
+            UserWarning,
+            stacklevel=2,
+        )
+    average = how["mean"] if mean is None else _middle_of_mean(mean, shape)
     scale, average, std = (
         np.asarray(value, "float32") for value in (how["scale"], average, how["std"])
     )
@@ -145,17 +142,7 @@ def preprocess_input(
     return (keras.ops.cast(pixels, "float32") * scale - average) / std
 
 
-def _warn_of_unit_range(pixels: np.ndarray) -> None:
-    if pixels.dtype.kind == "f" and pixels.size and 0 < pixels.max() <= 1:
-        warnings.warn(
-            "preprocess_input takes pixels of 0 to 255; received floats of at most "
-            f"{pixels.max():.3g}. Multiply images in [0, 1] by 255.",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def _fitting_mean(mean: Any, shape: tuple[Any, ...]) -> np.ndarray:
+def _middle_of_mean(mean: Any, shape: tuple[Any, ...]) -> np.ndarray:
     mean = np.asarray(mean, "float32")
     if mean.shape == (3,):
         return mean

@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NOISE = """
 import os, sys
 from pathlib import Path
+from alexnet.__main__ import main
 from alexnet.commands.terminal import silence_libraries
 
 silence_libraries(Path("native.log"))

@@ -112,21 +112,13 @@ class CeilPooling2D(keras.layers.Layer):
         return batch, height and new_height, width and new_width, channels
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "pool": self.pool,
-            "pool_size": self.pool_size,
-            "strides": self.strides,
-        }
+        names = ("pool", "pool_size", "strides")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _pool(self, x: Any, padding: str) -> Any:
-        return _OPERATIONS[self.pool](
-            x,
-            self._window.size,
-            self._window.strides,
-            padding,
-            data_format="channels_last",
-        )
+        size, strides, _ = self._window
+        pool = _OPERATIONS[self.pool]
+        return pool(x, size, strides, padding, data_format="channels_last")
 
     def _is_same(self, size: checks.Pair) -> bool:
         """Return whether Keras' "same" pools these windows, without a padded copy.

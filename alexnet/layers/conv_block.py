@@ -22,10 +22,7 @@ from alexnet.layers.norms import KERAS, WITHIN, Norm
 from alexnet.layers.spatial_response import SpatialResponseNormalization
 from alexnet.layers.windows import smallest_input
 
-POOLS = {
-    "max": keras.layers.MaxPooling2D,
-    "average": keras.layers.AveragePooling2D,
-}
+POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Block))
 

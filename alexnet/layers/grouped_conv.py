@@ -70,12 +70,7 @@ class GroupedConv2D(keras.layers.Conv2D):
         batch, height, width, _ = input_shape
         # An unknown size stays unknown; 1 stands in for it meanwhile.
         new_height, new_width = window.output_size((height or 1, width or 1))
-        return (
-            batch,
-            height and new_height,
-            width and new_width,
-            self.filters,
-        )
+        return batch, height and new_height, width and new_width, self.filters
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         padding = self.padding

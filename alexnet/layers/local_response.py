@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from alexnet import checks
+from alexnet.layers.energy import ResponseNormalization
+from alexnet.layers.norms import check_constant
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
-class LocalResponseNormalization(keras.layers.Layer):
+class LocalResponseNormalization(ResponseNormalization):
     """Divide each activation by the energy of nearby channels.
 
         y[..., c] = x[..., c] / (bias + alpha * s[..., c]) ** beta
@@ -62,23 +63,11 @@ class LocalResponseNormalization(keras.layers.Layer):
         trainable: bool = True,
         dtype: Any = None,
     ) -> None:
-        depth_radius = checks.check_int("depth_radius", depth_radius, 0)
-        bias = checks.check_float("bias", bias, above=0)
-        alpha = checks.check_float("alpha", alpha, 0)
-        beta = checks.check_float("beta", beta, 0)
-        groups = checks.check_int("groups", groups, 1)
-        if data_format is None:
-            data_format = keras.config.image_data_format()
-        checks.check_choice(
-            "data_format", data_format, ("channels_last", "channels_first")
+        super().__init__(
+            bias, alpha, beta, data_format, name=name, trainable=trainable, dtype=dtype
         )
-        super().__init__(name=name, trainable=trainable, dtype=dtype)
-        self.depth_radius = depth_radius
-        self.bias = bias
-        self.alpha = alpha
-        self.beta = beta
-        self.groups = groups
-        self.data_format = data_format
+        self.depth_radius = check_constant("depth_radius", depth_radius)
+        self.groups = check_constant("groups", groups)
 
     @classmethod
     def from_caffe(
@@ -110,7 +99,7 @@ class LocalResponseNormalization(keras.layers.Layer):
                 f"received local_size={local_size}. Use {local_size - 1} or "
                 f"{local_size + 1}."
             )
-        alpha = checks.check_float("alpha", alpha, 0)
+        alpha = check_constant("alpha", alpha)
         return cls(local_size // 2, k, alpha / local_size, beta, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -128,26 +117,11 @@ class LocalResponseNormalization(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
-        outputs = divide_by_energy(
-            inputs, self._window_sum, self._window_sum, self.bias, self.alpha, self.beta
-        )
-        return ops.cast(outputs, self.compute_dtype)
-
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "depth_radius": self.depth_radius,
-            "bias": self.bias,
-            "alpha": self.alpha,
-            "beta": self.beta,
             "groups": self.groups,
-            "data_format": self.data_format,
         }
 
     def _channel_axis(self, rank: int) -> int:
@@ -174,52 +148,3 @@ class LocalResponseNormalization(keras.layers.Layer):
         for offset in range(1, 2 * radius + 1):
             total = total + shifted(offset)
         return ops.reshape(total, shape)
-
-
-def divide_by_energy(
-    inputs: Any,
-    window_sum: Callable[[Any], Any],
-    spread_sum: Callable[[Any], Any],
-    bias: float,
-    alpha: float,
-    beta: float,
-) -> Any:
-    """Return `x / (bias + alpha * window_sum(x**2)) ** beta`, in float32 or float64.
-
-    The gradient is written out.
-
-    Args:
-        inputs: Tensor.
-        window_sum: Sums, for each position, over the positions in its window.
-        spread_sum: Sums, for each position, over those whose windows it is in:
-            the transpose of `window_sum`, and the same if windows are symmetric.
-        bias, alpha, beta: The formula's constants.
-    """
-
-    @ops.custom_gradient
-    def normalize(x: Any) -> Any:
-        base = bias + alpha * window_sum(ops.square(x))
-        scale = _negative_power(base, beta)
-
-        def gradient(*args: Any, upstream: Any = None) -> Any:
-            # Each backend hands over the upstream gradient in its own way.
-            upstream = args[0] if upstream is None else upstream
-            spread = spread_sum(upstream * x * scale / base)
-            return upstream * scale - 2 * alpha * beta * x * spread
-
-        return x * scale, gradient
-
-    float_type = keras.backend.standardize_dtype(inputs.dtype)
-    if float_type != "float64":
-        float_type = "float32"
-    return normalize(ops.cast(inputs, float_type))
-
-
-def _negative_power(base: Any, beta: float) -> Any:
-    # A power is several times slower than these, on CPUs above all.
-    if beta == 0.5:
-        return ops.rsqrt(base)
-    if beta == 0.75:
-        root = ops.rsqrt(base)
-        return root * ops.sqrt(root)
-    return ops.power(base, -beta)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from alexnet import checks
@@ -14,6 +16,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     ACROSS: {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4, "beta": 0.75, "groups": 1},
     WITHIN: {"pool_size": 5, "bias": 1.0, "alpha": 4e-5, "beta": 0.75},
     KERAS: {},
+}
+_LAYERS = {
+    ACROSS: "LocalResponseNormalization",
+    WITHIN: "SpatialResponseNormalization",
+}
+_RULES: dict[str, Callable[[str, Any], Any]] = {
+    "depth_radius": functools.partial(checks.check_int, minimum=0),
+    "pool_size": checks.check_pair,
+    "bias": functools.partial(checks.check_float, above=0),
+    "alpha": functools.partial(checks.check_float, minimum=0),
+    "beta": functools.partial(checks.check_float, minimum=0),
+    "groups": functools.partial(checks.check_int, minimum=1),
 }
 
 
@@ -30,6 +44,15 @@ class Norm(NamedTuple):
     arguments: dict[str, Any]
 
 
+def check_constant(name: str, value: Any) -> Any:
+    """Return an argument of a response normalization in its normal form.
+
+    Raises:
+        TypeError, ValueError: It is of the wrong kind or outside its range.
+    """
+    return _RULES[name](name, value)
+
+
 def check_norm(norm: Any) -> Any:
     """Return the plain data that stands for a block's `norm` argument.
 
@@ -42,7 +65,8 @@ def check_norm(norm: Any) -> Any:
         None, a dict or a tuple of dicts.
 
     Raises:
-        TypeError, ValueError: It is something else, or holds a name or a dtype.
+        TypeError, ValueError: It is something else, holds a name or a dtype, or an
+            argument that is unknown or outside its range.
     """
     if norm is None:
         return None
@@ -57,14 +81,11 @@ def norms_of(norm: Any) -> tuple[Norm, ...]:
     A dict's keys decide its kind here and nowhere else.
     """
     given = norm if isinstance(norm, tuple) else () if norm is None else (norm,)
-    kinds = [
-        KERAS if "class_name" in one else WITHIN if "pool_size" in one else ACROSS
-        for one in given
-    ]
-    return tuple(
-        Norm(kind, {**DEFAULTS[kind], **one})
-        for kind, one in zip(kinds, given, strict=True)
-    )
+    return tuple(Norm(_kind(one), {**DEFAULTS[_kind(one)], **one}) for one in given)
+
+
+def _kind(norm: dict[str, Any]) -> str:
+    return KERAS if "class_name" in norm else WITHIN if "pool_size" in norm else ACROSS
 
 
 def _check_one(norm: Any, received: Any) -> dict[str, Any]:
@@ -86,4 +107,14 @@ def _check_one(norm: Any, received: Any) -> dict[str, Any]:
         )
     if "class_name" in norm:
         return dict(norm)
+    kind = _kind(norm)
+    known = (*DEFAULTS[kind], "data_format", "trainable")
+    for key, value in norm.items():
+        if key not in known:
+            raise TypeError(
+                checks.unknown(f"{_LAYERS[kind]} keyword argument", key, known)
+                + f" Received norm={received!r}."
+            )
+        if key in _RULES:
+            check_constant(key, value)
     return {key: checks.tuples(value) for key, value in norm.items()}

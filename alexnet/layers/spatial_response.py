@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from alexnet import checks
-from alexnet.layers.local_response import divide_by_energy
+from alexnet.layers.energy import ResponseNormalization
+from alexnet.layers.norms import check_constant
 
 
 @keras.saving.register_keras_serializable(package="alexnet")
-class SpatialResponseNormalization(keras.layers.Layer):
+class SpatialResponseNormalization(ResponseNormalization):
     """Divide each activation by the energy of nearby pixels of its own map.
 
         y[h, w, c] = x[h, w, c] / (bias + alpha * s[h, w, c]) ** beta
@@ -64,21 +65,11 @@ class SpatialResponseNormalization(keras.layers.Layer):
         trainable: bool = True,
         dtype: Any = None,
     ) -> None:
-        window = checks.check_pair("pool_size", pool_size)
-        bias = checks.check_float("bias", bias, above=0)
-        alpha = checks.check_float("alpha", alpha, 0)
-        beta = checks.check_float("beta", beta, 0)
-        if data_format is None:
-            data_format = keras.config.image_data_format()
-        checks.check_choice(
-            "data_format", data_format, ("channels_last", "channels_first")
+        window = check_constant("pool_size", pool_size)
+        super().__init__(
+            bias, alpha, beta, data_format, name=name, trainable=trainable, dtype=dtype
         )
-        super().__init__(name=name, trainable=trainable, dtype=dtype)
         self.pool_size = checks.tuples(pool_size)
-        self.bias = bias
-        self.alpha = alpha
-        self.beta = beta
-        self.data_format = data_format
         # Pixels of the window before and after the centre.
         self._reach = [(side // 2, side - 1 - side // 2) for side in window]
 
@@ -102,7 +93,7 @@ class SpatialResponseNormalization(keras.layers.Layer):
             **kwargs: `data_format`, `name`, `trainable`, `dtype`.
         """
         local_size = checks.check_int("local_size", local_size, 1)
-        alpha = checks.check_float("alpha", alpha, 0)
+        alpha = check_constant("alpha", alpha)
         return cls(local_size, 1.0, alpha / local_size**2, beta, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -113,32 +104,14 @@ class SpatialResponseNormalization(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
-        def window_sum(x: Any) -> Any:
-            return self._sum(x, self._reach)
-
-        def spread_sum(x: Any) -> Any:
-            return self._sum(x, [(after, before) for before, after in self._reach])
-
-        outputs = divide_by_energy(
-            inputs, window_sum, spread_sum, self.bias, self.alpha, self.beta
-        )
-        return ops.cast(outputs, self.compute_dtype)
-
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "pool_size": self.pool_size,
-            "bias": self.bias,
-            "alpha": self.alpha,
-            "beta": self.beta,
-            "data_format": self.data_format,
-        }
+        return {**super().get_config(), "pool_size": self.pool_size}
+
+    def _window_sum(self, x: Any) -> Any:
+        return self._sum(x, self._reach)
+
+    def _spread_sum(self, x: Any) -> Any:
+        return self._sum(x, [(after, before) for before, after in self._reach])
 
     def _sum(self, x: Any, reach: list[tuple[int, int]]) -> Any:
         """Sum, along height and then width, over the pixels within `reach`."""

@@ -51,27 +51,22 @@ class Window(NamedTuple):
         return bottom, right
 
     def _pixels_added(self, axis: int) -> int:
+        if self.padding == "ceil":
+            # As many windows as start inside, and at most one that ends outside.
+            return min(self.size[axis], self.strides[axis]) - 1
         return 0 if isinstance(self.padding, str) else sum(self.padding[axis])
 
     def _output_length(self, axis: int, length: int) -> int:
         stride = self.strides[axis]
         if self.padding == "same":
             return -(-length // stride)
-        if self.padding == "ceil":
-            # As many as start inside, and at most one that does not end there.
-            after = min(self.size[axis], stride) - 1
-            return (length + after - self.size[axis]) // stride + 1
         return (length + self._pixels_added(axis) - self.size[axis]) // stride + 1
 
     def _smallest_length(self, axis: int, length: int) -> int:
-        stride = self.strides[axis]
+        least = (length - 1) * self.strides[axis]
         if self.padding == "same":
-            return (length - 1) * stride + 1
-        if self.padding == "ceil":
-            after = min(self.size[axis], stride) - 1
-            return (length - 1) * stride + self.size[axis] - after
-        needed = (length - 1) * stride + self.size[axis] - self._pixels_added(axis)
-        return max(1, needed)
+            return least + 1
+        return max(1, least + self.size[axis] - self._pixels_added(axis))
 
 
 def smallest_input(windows: Sequence[Window]) -> Pair:

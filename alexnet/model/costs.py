@@ -20,7 +20,7 @@ def predicted_cost(
 
     Args:
         model: Its class.
-        arguments: Of the class; they are not all checked.
+        arguments: Of the class, checked as `check_arguments` does.
 
     Returns:
         None if the network must be built to know: the class draws in its own way, a
@@ -28,7 +28,7 @@ def predicted_cost(
         weights, or the arguments give no network.
 
     Raises:
-        TypeError: A block has an argument that is unknown or of the wrong kind.
+        TypeError: An argument, or one of a block, is unknown or of the wrong kind.
     """
     known = {*DEFAULTS, "name", "trainable"}
     if not _draws_the_same(model) or not arguments.keys() <= known:

@@ -12,27 +12,6 @@ from alexnet.layers.block import block_numbers
 from alexnet.layers.grouped_conv import GroupedConv2D
 
 
-def check_channel_values(
-    name: str, value: Any, channels: int, *, above: float | None = None
-) -> tuple[float, ...] | None:
-    """Return None, or one number per channel as a tuple."""
-    if value is None:
-        return None
-    try:
-        values = tuple(checks.check_float(name, item, above=above) for item in value)
-    except (TypeError, ValueError):
-        values = ()
-    if len(values) != channels:
-        raise ValueError(
-            f"{name} must be a tuple of one number for each of the {channels} "
-            "channel(s) of "
-            f"image_shape{'' if above is None else f', greater than {above:g}'}; "
-            f"received {name}={value!r}. Pass as many, or None; the presets' own "
-            "preprocessing is for RGB."
-        )
-    return values
-
-
 def draw_pixels(model: Any, inputs: Any) -> Any:
     """Rescale, normalize and resize the images; return the output.
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from alexnet import checks
 from alexnet.layers.arguments import check_activation, check_initializer, serialized
-from alexnet.layers.block import block_numbers, check_blocks
+from alexnet.layers.block import block_numbers
 from alexnet.layers.conv_block import ConvBlock
 from alexnet.model import drawing
-from alexnet.model.plan import DEFAULTS, check_image_size
+from alexnet.model.plan import DEFAULTS, check_arguments
 from alexnet.preprocessing import pixel_arguments, ten_views
 from alexnet.presets import PRESETS
 from alexnet.space import hyperparameters
@@ -105,49 +105,15 @@ class AlexNet(keras.Model):
         trainable: bool = True,
         dtype: Any = None,
     ) -> None:
-        self.image_shape = checks.check_image_shape(image_shape)
-        self.num_classes = checks.check_int("num_classes", num_classes, 1)
-        self.blocks = check_blocks(blocks)
-        self.dense_units = checks.check_ints("dense_units", dense_units)
-        self.dropout = checks.check_float("dropout", dropout, 0, below=1)
-        self.resize = checks.check_size("resize", resize)
-        self.rescale = (
-            None if rescale is None else checks.check_float("rescale", rescale, above=0)
-        )
-        self.dropout_position = checks.check_choice(
-            "dropout_position", dropout_position, ("after", "before")
-        )
-        self.dense_activation = check_activation("dense_activation", dense_activation)
-        self.adaptive_pool = checks.check_size("adaptive_pool", adaptive_pool)
-        self.classifier_activation = check_activation(
-            "classifier_activation", classifier_activation
-        )
-        self.dense_kernel_initializer = check_initializer(
-            "dense_kernel_initializer", dense_kernel_initializer
-        )
-        self.dense_bias_initializer = check_initializer(
-            "dense_bias_initializer", dense_bias_initializer
-        )
-        self.logits_kernel_initializer = check_initializer(
-            "logits_kernel_initializer", logits_kernel_initializer
-        )
-        self.logits_bias_initializer = check_initializer(
-            "logits_bias_initializer", logits_bias_initializer
-        )
-        self.use_convolutional_head = checks.check_bool(
-            "use_convolutional_head", use_convolutional_head
-        )
-        channels = self.image_shape[2]
-        self.pixel_mean = drawing.check_channel_values(
-            "pixel_mean", pixel_mean, channels
-        )
-        self.pixel_std = drawing.check_channel_values(
-            "pixel_std", pixel_std, channels, above=0
-        )
-        checks.check_bool("trainable", trainable)
+        values = locals()
+        given = {key: values[key] for key in (*DEFAULTS, "trainable")}
+        for key, value in check_arguments(given, type(self).__name__).items():
+            if key.endswith("_activation"):
+                value = check_activation(key, value)
+            elif key.endswith("_initializer"):
+                value = check_initializer(key, value)
+            setattr(self, key, value)
         self._policy = keras.dtype_policies.get(dtype)
-        given = {"image_shape": self.image_shape, "resize": self.resize}
-        check_image_size(type(self).__name__, self.blocks, given)
 
         inputs = keras.Input(self.image_shape, name="images", dtype="float32")
         outputs = drawing.draw_pixels(self, inputs)
@@ -237,8 +203,8 @@ class AlexNet(keras.Model):
             **overrides: Arguments of the class that replace the preset's.
 
         Raises:
-            ValueError: There is no such preset, the weights do not fit, or no
-                preprocessing was published.
+            ValueError: There is no such preset, the weights are another network's,
+                or no preprocessing was published.
             TypeError: There is no such argument.
         """
         if not isinstance(preset, str) or preset not in cls.presets:
@@ -346,7 +312,7 @@ class AlexNet(keras.Model):
 
         Args:
             images: (number of images, height, width, channels), at least as large
-                as `image_shape` and what the model takes otherwise, such as
+                as `image_shape`, with the values that the model takes, such as
                 `preprocess_input(resize_and_crop(photos, preset, use_margin=True),
                 preset)` of `alexnet.preprocessing`.
             batch_size: Views per step.

@@ -83,18 +83,14 @@ def plan(arguments: dict[str, Any]) -> Plan:
     """Return the layers that `AlexNet(**arguments)` has.
 
     Args:
-        arguments: Of `AlexNet`; those left out have their defaults. Activations and
-            initializers are not checked, which takes Keras.
+        arguments: As of `check_arguments`.
 
     Raises:
-        TypeError, ValueError: An argument is unknown or outside its range, or the
-            images are too small for the blocks.
+        TypeError, ValueError: As of `check_arguments`, or a block's groups do not
+            divide its input's channels.
     """
-    for name in arguments:
-        if name not in DEFAULTS and name not in ("name", "trainable", "dtype"):
-            raise TypeError(checks.unknown("AlexNet argument", name, DEFAULTS))
-    given = {**DEFAULTS, **arguments}
-    shape = checks.check_image_shape(given["image_shape"])
+    given = check_arguments(arguments)
+    shape, blocks = given["image_shape"], given["blocks"]
     layers = [Layer("images", shape)]
     changes_pixels = given["rescale"] not in (None, 1.0)
     if changes_pixels or given["pixel_mean"] or given["pixel_std"]:
@@ -102,8 +98,6 @@ def plan(arguments: dict[str, Any]) -> Plan:
     channels = shape[2]
     if given["resize"] is not None:
         layers.append(Layer("resize", (*image_size(given), channels)))
-    blocks = check_blocks(given["blocks"])
-    check_image_size("AlexNet", blocks, given)
     for block, stage, size in _walk(blocks, image_size(given)):
         if stage.kind == "conv":
             if channels % block.groups:
@@ -127,6 +121,51 @@ def plan(arguments: dict[str, Any]) -> Plan:
     return Plan((*layers, *_head(given, (*size, channels), first_dense)))
 
 
+def check_arguments(
+    arguments: dict[str, Any], model: str = "AlexNet"
+) -> dict[str, Any]:
+    """Return all arguments of `AlexNet` in their normal form, by name.
+
+    Args:
+        arguments: Of `AlexNet`; those left out have their defaults. `name` and
+            `dtype`, activations and initializers, those of blocks too, are not
+            checked, which takes Keras.
+        model: Name of the model's class, for messages.
+
+    Raises:
+        TypeError, ValueError: An argument is unknown, of the wrong kind or outside
+            its range, or the images are too small for the blocks.
+    """
+    for name in arguments:
+        if name not in DEFAULTS and name not in ("name", "trainable", "dtype"):
+            raise TypeError(checks.unknown("AlexNet argument", name, DEFAULTS))
+    given = {**DEFAULTS, **arguments}
+    checks.check_bool("trainable", given.pop("trainable", True))
+    shape = checks.check_image_shape(given["image_shape"])
+    rescale, position = given["rescale"], given["dropout_position"]
+    head = given["use_convolutional_head"]
+    checked = {
+        "image_shape": shape,
+        "num_classes": checks.check_int("num_classes", given["num_classes"], 1),
+        "blocks": check_blocks(given["blocks"]),
+        "dense_units": checks.check_ints("dense_units", given["dense_units"]),
+        "dropout": checks.check_float("dropout", given["dropout"], 0, below=1),
+        "resize": checks.check_size("resize", given["resize"]),
+        "rescale": rescale,
+        "dropout_position": checks.check_choice(
+            "dropout_position", position, ("after", "before")
+        ),
+        "adaptive_pool": checks.check_size("adaptive_pool", given["adaptive_pool"]),
+        "use_convolutional_head": checks.check_bool("use_convolutional_head", head),
+        "pixel_mean": _check_channels("pixel_mean", given["pixel_mean"], shape[2]),
+        "pixel_std": _check_channels("pixel_std", given["pixel_std"], shape[2], 0),
+    }
+    if rescale is not None:
+        checked["rescale"] = checks.check_float("rescale", rescale, above=0)
+    _check_image_size(checked, model)
+    return {name: checked.get(name, given[name]) for name in DEFAULTS}
+
+
 def image_size(arguments: dict[str, Any]) -> checks.Pair:
     """Return the (height, width) that reaches the first block."""
     if arguments.get("resize") is not None:
@@ -134,20 +173,30 @@ def image_size(arguments: dict[str, Any]) -> checks.Pair:
     return arguments["image_shape"][:2]
 
 
-def check_image_size(
-    model: str, blocks: list[dict[str, Any]], arguments: dict[str, Any]
-) -> None:
-    """Refuse images that are too small for the blocks.
+def _check_channels(
+    name: str, value: Any, channels: int, above: float | None = None
+) -> tuple[float, ...] | None:
+    """Return None, or one number per channel as a tuple."""
+    if value is None:
+        return None
+    try:
+        values = tuple(checks.check_float(name, item, above=above) for item in value)
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != channels:
+        raise ValueError(
+            f"{name} must be a tuple of one number for each of the {channels} "
+            "channel(s) of "
+            f"image_shape{'' if above is None else f', greater than {above:g}'}; "
+            f"received {name}={value!r}. Pass as many, or None; the presets' own "
+            "preprocessing is for RGB."
+        )
+    return values
 
-    Args:
-        model: Name of the model's class.
-        blocks: What `check_blocks` returned.
-        arguments: The model's "image_shape" and "resize".
 
-    Raises:
-        ValueError: A convolution or pool has no output; says the smallest size.
-    """
-    found = list(_walk(blocks, image_size(arguments)))
+def _check_image_size(arguments: dict[str, Any], model: str) -> None:
+    """Refuse images that leave a convolution or pool no output."""
+    found = list(_walk(arguments["blocks"], image_size(arguments)))
     empty = next((stage.name for _, stage, size in found if min(size) < 1), None)
     if empty is None:
         return
@@ -180,7 +229,7 @@ def _head(
     if not given["use_convolutional_head"]:
         shape = (math.prod(shape),)
         yield Layer("flatten", shape)
-    for units in checks.check_ints("dense_units", given["dense_units"]):
+    for units in given["dense_units"]:
         drops = given["dropout"] > 0
         if drops and given["dropout_position"] == "before":
             yield Layer(f"drop{number}", shape)
@@ -195,7 +244,7 @@ def _head(
     if given["use_convolutional_head"]:
         shape = (math.prod(shape),)
         yield Layer("flatten", shape)
-    classes = (checks.check_int("num_classes", given["num_classes"], 1),)
+    classes = (given["num_classes"],)
     yield _weighted("logits", classes, shape + classes)
     if given["classifier_activation"] is not None:
         yield Layer("predictions", classes)

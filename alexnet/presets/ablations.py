@@ -13,9 +13,7 @@ A row holds
 from __future__ import annotations
 
 from alexnet.presets import PRESETS
-
-_VALIDATION = "ILSVRC-2012 validation, ten views"
-_TEST_2010 = "ILSVRC-2010 test, ten views"
+from alexnet.presets.shared import TEST_2010, VALIDATION
 
 ABLATIONS: tuple[dict[str, str], ...] = (
     {
@@ -23,7 +21,7 @@ ABLATIONS: tuple[dict[str, str], ...] = (
         "variant": "net148",
         "change": "no normalization",
         "reference": "net145",
-        "measure": _VALIDATION,
+        "measure": VALIDATION,
         "published": "section 3.3: 1.4 and 1.2 points",
         "caveat": "",
     },
@@ -32,7 +30,7 @@ ABLATIONS: tuple[dict[str, str], ...] = (
         "variant": "net147",
         "change": "pools of 2x2 instead of 3x3, strides of 2 in both",
         "reference": "net145",
-        "measure": _VALIDATION,
+        "measure": VALIDATION,
         "published": "section 3.4: 0.4 and 0.3 points",
         "caveat": "less padding at conv2 and conv5, so that fc6 sees as much",
     },
@@ -41,7 +39,7 @@ ABLATIONS: tuple[dict[str, str], ...] = (
         "variant": "net145_half",
         "change": "one tower: half of the filters",
         "reference": "net145",
-        "measure": _TEST_2010,
+        "measure": TEST_2010,
         "published": "section 3.2: 1.7 and 1.2 points",
         "caveat": "conv5 and the dense layers keep their size",
     },
@@ -50,7 +48,7 @@ ABLATIONS: tuple[dict[str, str], ...] = (
         "variant": "net146",
         "change": "3x3 with 256 filters after the last pool",
         "reference": "net145",
-        "measure": _VALIDATION,
+        "measure": VALIDATION,
         "published": "section 6, 1 CNN*: 39.0 and 16.6 instead of 40.7 and 18.2",
         "caveat": "pre-trained on ImageNet 2011, which net145 was not",
     },

@@ -7,34 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from alexnet.presets.shared import normal, sgd
+from alexnet.presets import shared
 
 _WITHIN = {"pool_size": 3, "bias": 1.0, "alpha": 5e-5 / 9, "beta": 0.75}
-_BLOCK = {
-    "filters": 32,
-    "kernel_size": 5,
-    "padding": 2,
-    "pool": "average",
-    "pool_padding": "ceil",
-    "kernel_initializer": normal(0.01),
-}
+_NORMAL = {"kernel_initializer": shared.normal(0.01)}
+_BLOCK = shared.block(32, 5, padding=2, pool="average", pool_padding="ceil", **_NORMAL)
 _FIRST = {
     **_BLOCK,
     "order": ("conv", "pool", "activation", "norm"),
     "pool": "max",
-    "kernel_initializer": normal(0.0001),
+    "kernel_initializer": shared.normal(0.0001),
 }
+_LAST = _BLOCK | {"filters": 64}
 # The mean image of CIFAR-10's training images, averaged over its pixels.
-_PREPROCESSING = {
-    "resize": None,
-    "crop": None,
-    "channels": "RGB",
-    "scale": 1.0,
-    "mean": (125.3, 123.0, 113.9),
-    "mean_image": True,
-    "std": (1.0, 1.0, 1.0),
+_INPUT = {
+    "preprocessing": shared.preprocessing(None, None, (125.3, 123.0, 113.9)),
+    "value_range": (-125.3, 141.1),
 }
-_RANGE = (-125.3, 141.1)
+_IMAGES = {"image_shape": (32, 32, 3), "num_classes": 10}
 
 CIFAR10: dict[str, dict[str, Any]] = {
     "cifar10_full": {
@@ -46,10 +36,9 @@ CIFAR10: dict[str, dict[str, Any]] = {
         "BVLC/caffe, examples/cifar10/cifar10_full_train_test.prototxt, lines 36 to "
         "203",
         "parameters": 89_578,
-        "preprocessing": _PREPROCESSING,
-        "value_range": _RANGE,
+        **_INPUT,
         "figures": {"CIFAR-10 test: error, about": 18.0},
-        "training": sgd(
+        "training": shared.sgd(
             0.001,
             0.004,
             128,
@@ -62,19 +51,14 @@ CIFAR10: dict[str, dict[str, Any]] = {
             "not decay; the rate divided by 10 after 120 epochs, and 10 more",
         ),
         "arguments": {
-            "image_shape": (32, 32, 3),
-            "num_classes": 10,
+            **_IMAGES,
             "blocks": (
                 {**_FIRST, "norm": _WITHIN},
-                {
-                    **_BLOCK,
-                    "order": ("conv", "activation", "pool", "norm"),
-                    "norm": _WITHIN,
-                },
-                {**_BLOCK, "filters": 64},
+                {**_BLOCK, "order": shared.POOL_THEN_NORM, "norm": _WITHIN},
+                _LAST,
             ),
             "dense_units": (),
-            "logits_kernel_initializer": normal(0.01),
+            "logits_kernel_initializer": shared.normal(0.01),
         },
     },
     "cifar10_quick": {
@@ -83,10 +67,9 @@ CIFAR10: dict[str, dict[str, Any]] = {
         "source": "BVLC/caffe, examples/cifar10/cifar10_quick_train_test.prototxt, "
         "lines 36 to 205; figure: examples/cifar10/readme.md, line 81",
         "parameters": 145_578,
-        "preprocessing": _PREPROCESSING,
-        "value_range": _RANGE,
+        **_INPUT,
         "figures": {"CIFAR-10 test: accuracy, about": 75.0},
-        "training": sgd(
+        "training": shared.sgd(
             0.001,
             0.004,
             100,
@@ -98,18 +81,13 @@ CIFAR10: dict[str, dict[str, Any]] = {
             "rate",
         ),
         "arguments": {
-            "image_shape": (32, 32, 3),
-            "num_classes": 10,
-            "blocks": (
-                _FIRST,
-                _BLOCK,
-                {**_BLOCK, "filters": 64},
-            ),
+            **_IMAGES,
+            "blocks": (_FIRST, _BLOCK, _LAST),
             "dense_units": (64,),
             "dense_activation": None,
             "dropout": 0.0,
-            "dense_kernel_initializer": normal(0.1),
-            "logits_kernel_initializer": normal(0.1),
+            "dense_kernel_initializer": shared.normal(0.1),
+            "logits_kernel_initializer": shared.normal(0.1),
         },
     },
 }

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from alexnet.presets.shared import constant, sgd
+from alexnet.presets import shared
 
 # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for weights. It draws
 # biases likewise; Keras' initializers do not know a bias' fan-in: 0 here.
-_UNIFORM_FAN_IN = {
-    "class_name": "VarianceScaling",
-    "config": {
-        "scale": 1 / 3,
-        "mode": "fan_in",
-        "distribution": "uniform",
-        "seed": None,
-    },
-}
+_UNIFORM_FAN_IN = shared.initializer(
+    "VarianceScaling", scale=1 / 3, mode="fan_in", distribution="uniform", seed=None
+)
 _TORCH = {"kernel_initializer": _UNIFORM_FAN_IN}
 
 _SLIM = {
-    "kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None}},
-    "bias_initializer": constant(0.1),
+    "kernel_initializer": shared.initializer("GlorotUniform", seed=None),
+    **shared.biased(0.1),
 }
-_SLIM_DENSE = {
-    "class_name": "TruncatedNormal",
-    "config": {"mean": 0.0, "stddev": 0.005, "seed": None},
-}
+_SLIM_DENSE = shared.initializer("TruncatedNormal", mean=0.0, stddev=0.005, seed=None)
 
 _NOTEBOOK = {
     "order": ("conv", "norm", "activation", "pool"),
@@ -42,21 +33,17 @@ OTHERS: dict[str, dict[str, Any]] = {
         "Krizhevsky: One weird trick for parallelizing convolutional neural networks, "
         "arXiv:1404.5997",
         "parameters": 61_100_840,
-        "preprocessing": {
-            "resize": 256,
-            "crop": 224,
-            "channels": "RGB",
-            "scale": 1 / 255,
-            "mean": (0.485, 0.456, 0.406),
-            "mean_image": False,
-            "std": (0.229, 0.224, 0.225),
-        },
+        "preprocessing": shared.preprocessing(
+            256,
+            224,
+            (0.485, 0.456, 0.406),
+            scale=1 / 255,
+            mean_image=False,
+            std=(0.229, 0.224, 0.225),
+        ),
         "value_range": (-2.118, 2.640),
-        "figures": {
-            "ILSVRC-2012 validation, one crop: top-1 accuracy": 56.522,
-            "ILSVRC-2012 validation, one crop: top-5 accuracy": 79.066,
-        },
-        "training": sgd(
+        "figures": shared.accuracies(shared.ONE_CROP, 56.522, 79.066),
+        "training": shared.sgd(
             0.01,
             1e-4,
             256,
@@ -73,36 +60,15 @@ OTHERS: dict[str, dict[str, Any]] = {
             },
         },
         "arguments": {
-            "image_shape": (224, 224, 3),
-            "num_classes": 1000,
+            **shared.IMAGENET,
             "blocks": (
-                {
-                    "filters": 64,
-                    "kernel_size": 11,
-                    "strides": 4,
-                    "padding": 2,
-                    **_TORCH,
-                },
-                {"filters": 192, "kernel_size": 5, "padding": 2, **_TORCH},
-                {
-                    "filters": 384,
-                    "kernel_size": 3,
-                    "padding": 1,
-                    "pool": None,
-                    **_TORCH,
-                },
-                {
-                    "filters": 256,
-                    "kernel_size": 3,
-                    "padding": 1,
-                    "pool": None,
-                    **_TORCH,
-                },
-                {"filters": 256, "kernel_size": 3, "padding": 1, **_TORCH},
+                shared.block(64, 11, strides=4, padding=2, **_TORCH),
+                shared.block(192, 5, padding=2, **_TORCH),
+                shared.block(384, 3, padding=1, pool=None, **_TORCH),
+                shared.block(256, 3, padding=1, pool=None, **_TORCH),
+                shared.block(256, 3, padding=1, **_TORCH),
             ),
             "adaptive_pool": 6,
-            "dense_units": (4096, 4096),
-            "dropout": 0.5,
             "dropout_position": "before",
             "dense_kernel_initializer": _UNIFORM_FAN_IN,
             "logits_kernel_initializer": _UNIFORM_FAN_IN,
@@ -119,37 +85,16 @@ OTHERS: dict[str, dict[str, Any]] = {
         "value_range": None,
         "figures": {},
         "arguments": {
-            "image_shape": (224, 224, 3),
-            "num_classes": 1000,
+            **shared.IMAGENET,
             "blocks": (
-                {
-                    "filters": 64,
-                    "kernel_size": 11,
-                    "strides": 4,
-                    "padding": "valid",
-                    **_SLIM,
-                },
-                {"filters": 192, "kernel_size": 5, "padding": 2, **_SLIM},
-                {
-                    "filters": 384,
-                    "kernel_size": 3,
-                    "padding": 1,
-                    "pool": None,
-                    **_SLIM,
-                },
-                {
-                    "filters": 384,
-                    "kernel_size": 3,
-                    "padding": 1,
-                    "pool": None,
-                    **_SLIM,
-                },
-                {"filters": 256, "kernel_size": 3, "padding": 1, **_SLIM},
+                shared.block(64, 11, strides=4, padding="valid", **_SLIM),
+                shared.block(192, 5, padding=2, **_SLIM),
+                shared.block(384, 3, padding=1, pool=None, **_SLIM),
+                shared.block(384, 3, padding=1, pool=None, **_SLIM),
+                shared.block(256, 3, padding=1, **_SLIM),
             ),
-            "dense_units": (4096, 4096),
-            "dropout": 0.5,
             "dense_kernel_initializer": _SLIM_DENSE,
-            "dense_bias_initializer": constant(0.1),
+            "dense_bias_initializer": shared.constant(0.1),
             "logits_kernel_initializer": _SLIM_DENSE,
             "use_convolutional_head": True,
         },
@@ -161,15 +106,9 @@ OTHERS: dict[str, dict[str, Any]] = {
         "copies have without its origin; "
         "LRN: tf.nn.local_response_normalization, defaults",
         "parameters": 21_622_154,
-        "preprocessing": {
-            "resize": None,
-            "crop": None,
-            "channels": "RGB",
-            "scale": 1 / 255,
-            "mean": (0.0, 0.0, 0.0),
-            "mean_image": False,
-            "std": (1.0, 1.0, 1.0),
-        },
+        "preprocessing": shared.preprocessing(
+            None, None, (0.0, 0.0, 0.0), scale=1 / 255, mean_image=False
+        ),
         "value_range": (0.0, 1.0),
         "figures": {},
         "arguments": {
@@ -177,11 +116,11 @@ OTHERS: dict[str, dict[str, Any]] = {
             "num_classes": 10,
             "resize": 224,
             "blocks": (
-                {"filters": 96, "kernel_size": 11, "strides": 4, **_NOTEBOOK},
-                {"filters": 256, "kernel_size": 5, "strides": 4, **_NOTEBOOK},
-                {"filters": 384, "kernel_size": 3, "strides": 4, "pool": None},
-                {"filters": 384, "kernel_size": 3, "strides": 4, "pool": None},
-                {"filters": 256, "kernel_size": 3, "strides": 4, "pool": None},
+                shared.block(96, 11, strides=4, **_NOTEBOOK),
+                shared.block(256, 5, strides=4, **_NOTEBOOK),
+                shared.block(384, 3, strides=4, pool=None),
+                shared.block(384, 3, strides=4, pool=None),
+                shared.block(256, 3, strides=4, pool=None),
             ),
             "dense_units": (4096, 4096),
             "dropout": 0.5,

@@ -4,58 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from alexnet.presets.shared import (
-    ROUND_UP,
-    TORONTO_PREPROCESSING,
-    TORONTO_RANGE,
-    constant,
-    normal,
-    sgd,
-)
+from alexnet.presets import shared
 
-_LRN = {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4, "beta": 0.75}
-_PLAIN = {"kernel_initializer": normal(0.01)}
-_BIASED = {**_PLAIN, "bias_initializer": constant(1.0)}
+_LRN = {"norm": {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4, "beta": 0.75}}
+_NORMAL = {"kernel_initializer": shared.normal(0.01)}
+_BIASED = _NORMAL | shared.biased(1.0)
 
-_CONV1 = {
-    "filters": 96,
-    "kernel_size": 11,
-    "strides": 4,
-    "padding": ROUND_UP,
-    "pool_padding": "ceil",
-    "norm": _LRN,
-    **_PLAIN,
-}
-_CONV2 = {
-    "filters": 256,
-    "kernel_size": 5,
-    "padding": 2,
-    "groups": 2,
-    "pool_padding": "ceil",
-    "norm": _LRN,
-    **_BIASED,
-}
-_CONV3 = {"filters": 384, "kernel_size": 3, "padding": 1, "pool": None, **_PLAIN}
-_CONV4 = {**_CONV3, "groups": 2, **_BIASED}
-_CONV5 = {
-    "filters": 256,
-    "kernel_size": 3,
-    "padding": 1,
-    "groups": 2,
-    "pool_padding": "ceil",
-    **_BIASED,
-}
-_REST = {
-    "image_shape": (224, 224, 3),
-    "num_classes": 1000,
-    "dense_units": (4096, 4096),
-    "dropout": 0.5,
-    "dense_kernel_initializer": normal(0.01),
-    "dense_bias_initializer": constant(1.0),
-    "logits_kernel_initializer": normal(0.01),
-}
+_CONV1 = shared.CONV1 | _LRN | _NORMAL
+_CONV2 = shared.CONV2 | _LRN | _BIASED
+_CONV3 = shared.CONV3 | _NORMAL
+_CONV4 = shared.CONV4 | _BIASED
+_CONV5 = shared.CONV5 | _BIASED
 
-_TRAINING = sgd(
+_TRAINING = shared.sgd(
     0.01,
     5e-4,
     128,
@@ -74,16 +35,16 @@ PAPER: dict[str, dict[str, Any]] = {
         "and 5; paddings: computerhistory/AlexNet-Source-Code, "
         "layers/layers-145.cfg; figures: tables 1 and 2",
         "parameters": 60_965_224,
-        "preprocessing": TORONTO_PREPROCESSING,
-        "value_range": TORONTO_RANGE,
+        **shared.INPUT_2012,
         "figures": {
-            "ILSVRC-2012 validation, 1 CNN, ten views: top-1 error": 40.7,
-            "ILSVRC-2012 validation, 1 CNN, ten views: top-5 error": 18.2,
-            "ILSVRC-2010 test, ten views: top-1 error": 37.5,
-            "ILSVRC-2010 test, ten views: top-5 error": 17.0,
+            **shared.errors("ILSVRC-2012 validation, 1 CNN, ten views", 40.7, 18.2),
+            **shared.errors(shared.TEST_2010, 37.5, 17.0),
         },
         "training": _TRAINING,
-        "arguments": {"blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5), **_REST},
+        "arguments": {
+            "blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5),
+            **shared.ARGUMENTS_2012,
+        },
     },
     "ungrouped": {
         "description": "The paper's network without groups: as reimplementations for "
@@ -92,19 +53,18 @@ PAPER: dict[str, dict[str, Any]] = {
         "lines 49 to 75 at 0145b80, whose LRN divides alpha by 5, and which drops "
         "before the dense layers",
         "parameters": 62_378_344,
-        "preprocessing": TORONTO_PREPROCESSING,
-        "value_range": TORONTO_RANGE,
+        **shared.INPUT_2012,
         "figures": {},
         "training": _TRAINING,
         "arguments": {
             "blocks": (
                 _CONV1,
-                {**_CONV2, "groups": 1},
+                _CONV2 | shared.ONE_GROUP,
                 _CONV3,
-                {**_CONV4, "groups": 1},
-                {**_CONV5, "groups": 1},
+                _CONV4 | shared.ONE_GROUP,
+                _CONV5 | shared.ONE_GROUP,
             ),
-            **_REST,
+            **shared.ARGUMENTS_2012,
         },
     },
 }

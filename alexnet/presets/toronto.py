@@ -9,79 +9,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from alexnet.presets.shared import (
-    ROUND_UP,
-    TORONTO_PREPROCESSING,
-    TORONTO_RANGE,
-    constant,
-    normal,
-    sgd,
-)
+from alexnet.presets import shared
 
 _LRN = {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4 / 5, "beta": 0.75, "groups": 2}
 _LRN_ONE = {**_LRN, "groups": 1}
 _WITHIN = {"pool_size": 5, "bias": 1.0, "alpha": 1e-3 / 25, "beta": 0.75}
-_BIAS_1 = {"bias_initializer": constant(1.0)}
+_NORMAL_01 = {"kernel_initializer": shared.normal(0.01)}
+_NORMAL_03 = {"kernel_initializer": shared.normal(0.03)}
+_BIASED = _NORMAL_03 | shared.biased(1.0)
+_POOL_2 = {"pool_size": 2}
+_NO_NORM = {"norm": None}
 
-_CONV1 = {
-    "filters": 96,
-    "kernel_size": 11,
-    "strides": 4,
-    "padding": ROUND_UP,
-    "order": ("conv", "norm", "pool", "activation"),
-    "pool_padding": "ceil",
-    "norm": _LRN,
-    "kernel_initializer": normal(0.01),
-}
-_CONV2 = {
-    "filters": 256,
-    "kernel_size": 5,
-    "padding": 2,
-    "groups": 2,
-    "pool_padding": "ceil",
-    "norm": (_LRN, _WITHIN),
-    "kernel_initializer": normal(0.01),
-    **_BIAS_1,
-}
-_CONV3 = {
-    "filters": 384,
-    "kernel_size": 3,
-    "padding": 1,
-    "pool": None,
-    "kernel_initializer": normal(0.03),
-}
-_CONV4 = {**_CONV3, "groups": 2, **_BIAS_1}
-_CONV5 = {
-    "filters": 256,
-    "kernel_size": 3,
-    "padding": 1,
-    "groups": 2,
-    "order": ("conv", "pool", "activation", "norm"),
-    "pool_padding": "ceil",
-    "kernel_initializer": normal(0.03),
-    **_BIAS_1,
-}
+_ORDER = {"order": ("conv", "norm", "pool", "activation")}
+_CONV1 = {**shared.CONV1, **_ORDER, "norm": _LRN, **_NORMAL_01}
+_CONV2 = {**shared.CONV2, "norm": (_LRN, _WITHIN), **_NORMAL_01, **shared.biased(1.0)}
+_CONV3 = shared.CONV3 | _NORMAL_03
+_CONV4 = shared.CONV4 | _BIASED
+_CONV5 = {**shared.CONV5, "order": ("conv", "pool", "activation", "norm"), **_BIASED}
 # conv6 in the layer file. It shares a number so that fc6 and fc7 are dense layers
 # in every network.
-_CONV6 = {**_CONV3, "filters": 256, "suffix": "b", **_BIAS_1}
-_POOL_2 = {"pool_size": 2}
-_ONE = {"groups": 1}
-_REST = {
-    "image_shape": (224, 224, 3),
-    "num_classes": 1000,
-    "dense_units": (4096, 4096),
-    "dropout": 0.5,
-    "dense_kernel_initializer": normal(0.01),
-    "dense_bias_initializer": constant(1.0),
-    "logits_kernel_initializer": normal(0.01),
-}
-_INPUT = {"preprocessing": TORONTO_PREPROCESSING, "value_range": TORONTO_RANGE}
+_CONV6 = {**shared.CONV3, "filters": 256, "suffix": "b", **_BIASED}
 _CHM = "computerhistory/AlexNet-Source-Code, layers/"
 
 
 def _trained(lines: str, schedule: str, learning_rate: float = 0.01) -> dict[str, Any]:
     """Return the 2012 training settings; only the schedule and the rate vary."""
-    return sgd(
+    return shared.sgd(
         learning_rate,
         5e-4,
         128,
@@ -100,22 +53,23 @@ TORONTO: dict[str, dict[str, Any]] = {
         "source": f"{_CHM}layers-145.cfg, lines 9 to 303; layer-params-145.cfg, lines "
         "137 to 203; figures for 2010: layer-params-145-2010.cfg, lines 168 to 180",
         "parameters": 60_965_224,
-        **_INPUT,
+        **shared.INPUT_2012,
         "figures": {
-            "ILSVRC-2012 validation, ten views: top-1 error": 40.664,
-            "ILSVRC-2012 validation, ten views: top-5 error": 18.210,
-            "ILSVRC-2012 validation, ten views, to epoch 135: top-1 error": 40.250,
-            "ILSVRC-2012 validation, ten views, to epoch 135: top-5 error": 17.994,
-            "ILSVRC-2010 test, ten views: top-1 error": 37.4727,
-            "ILSVRC-2010 test, ten views: top-5 error": 16.9987,
-            "ILSVRC-2010 test, one crop: top-1 error": 39.0247,
-            "ILSVRC-2010 test, one crop: top-5 error": 18.2953,
+            **shared.errors(shared.VALIDATION, 40.664, 18.210),
+            **shared.errors(
+                "ILSVRC-2012 validation, ten views, to epoch 135", 40.250, 17.994
+            ),
+            **shared.errors(shared.TEST_2010, 37.4727, 16.9987),
+            **shared.errors("ILSVRC-2010 test, one crop", 39.0247, 18.2953),
         },
         "training": _trained(
             "145.cfg, lines 1 to 119 and 165 to 182",
             "the rate divided by 10 at epochs 25, 51 and 79 of 91",
         ),
-        "arguments": {"blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5), **_REST},
+        "arguments": {
+            "blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5),
+            **shared.ARGUMENTS_2012,
+        },
     },
     "net145_half": {
         "description": "net145 on one GPU: one tower with half of the filters, but "
@@ -123,11 +77,8 @@ TORONTO: dict[str, dict[str, Any]] = {
         "source": f"{_CHM}layers-145-half.cfg, lines 9 to 160; "
         "layer-params-145-half.cfg, lines 76 to 100",
         "parameters": 59_798_312,
-        **_INPUT,
-        "figures": {
-            "ILSVRC-2010 test, ten views: top-1 error": 39.1680,
-            "ILSVRC-2010 test, ten views: top-5 error": 18.2287,
-        },
+        **shared.INPUT_2012,
+        "figures": shared.errors(shared.TEST_2010, 39.1680, 18.2287),
         "training": _trained(
             "145-half.cfg, lines 1 to 70 and 90 to 100",
             "the rate divided by 10 at epochs 20 and 48 of 96",
@@ -135,12 +86,17 @@ TORONTO: dict[str, dict[str, Any]] = {
         "arguments": {
             "blocks": (
                 {**_CONV1, "filters": 48, "norm": _LRN_ONE},
-                {**_CONV2, "filters": 128, "norm": (_LRN_ONE, _WITHIN), **_ONE},
+                {
+                    **_CONV2,
+                    "filters": 128,
+                    "norm": (_LRN_ONE, _WITHIN),
+                    **shared.ONE_GROUP,
+                },
                 {**_CONV3, "filters": 192},
-                {**_CONV4, "filters": 192, **_ONE},
-                {**_CONV5, **_ONE},
+                {**_CONV4, "filters": 192, **shared.ONE_GROUP},
+                _CONV5 | shared.ONE_GROUP,
             ),
-            **_REST,
+            **shared.ARGUMENTS_2012,
         },
     },
     "net146": {
@@ -150,11 +106,8 @@ TORONTO: dict[str, dict[str, Any]] = {
         "source": f"{_CHM}layers-146-2012-2011.cfg, lines 9 to 361 (conv6, here "
         "conv5b: lines 258 to 286); layer-params-146-2012-2011.cfg, lines 153 to 203",
         "parameters": 61_555_304,
-        **_INPUT,
-        "figures": {
-            "ILSVRC-2012 validation, ten views: top-1 error": 38.990,
-            "ILSVRC-2012 validation, ten views: top-5 error": 16.622,
-        },
+        **shared.INPUT_2012,
+        "figures": shared.errors(shared.VALIDATION, 38.990, 16.622),
         "training": _trained(
             "146-2012-2011.cfg, lines 1 to 135 and 181 to 195",
             "begun with weights pre-trained on ImageNet 2011; the rate divided by 10 "
@@ -163,7 +116,7 @@ TORONTO: dict[str, dict[str, Any]] = {
         ),
         "arguments": {
             "blocks": (_CONV1, _CONV2, _CONV3, _CONV4, _CONV5, _CONV6),
-            **_REST,
+            **shared.ARGUMENTS_2012,
         },
     },
     "net147": {
@@ -172,24 +125,21 @@ TORONTO: dict[str, dict[str, Any]] = {
         "source": f"{_CHM}layers-147.cfg, lines 9 to 302; layer-params-147.cfg, lines "
         "137 to 174",
         "parameters": 60_965_224,
-        **_INPUT,
-        "figures": {
-            "ILSVRC-2012 validation, ten views: top-1 error": 41.058,
-            "ILSVRC-2012 validation, ten views: top-5 error": 18.510,
-        },
+        **shared.INPUT_2012,
+        "figures": shared.errors(shared.VALIDATION, 41.058, 18.510),
         "training": _trained(
             "147.cfg, lines 1 to 119 and 165 to 174",
             "the rate divided by 10 at epochs 23, 51 and 79 of 90",
         ),
         "arguments": {
             "blocks": (
-                {**_CONV1, **_POOL_2},
+                _CONV1 | _POOL_2,
                 {**_CONV2, "padding": 1, **_POOL_2},
                 _CONV3,
                 _CONV4,
                 {**_CONV5, "padding": 0, **_POOL_2},
             ),
-            **_REST,
+            **shared.ARGUMENTS_2012,
         },
     },
     "net148": {
@@ -197,24 +147,21 @@ TORONTO: dict[str, dict[str, Any]] = {
         "source": f"{_CHM}layers-148.cfg, lines 9 to 267; layer-params-148.cfg, lines "
         "137 to 148",
         "parameters": 60_965_224,
-        **_INPUT,
-        "figures": {
-            "ILSVRC-2012 validation, ten views: top-1 error": 42.034,
-            "ILSVRC-2012 validation, ten views: top-5 error": 19.362,
-        },
+        **shared.INPUT_2012,
+        "figures": shared.errors(shared.VALIDATION, 42.034, 19.362),
         "training": _trained(
             "148.cfg, lines 1 to 119 and 137 to 148",
             "the rate divided by 10 at epochs 22, 44 and 86 of 97",
         ),
         "arguments": {
             "blocks": (
-                {**_CONV1, "norm": None},
-                {**_CONV2, "norm": None},
+                _CONV1 | _NO_NORM,
+                _CONV2 | _NO_NORM,
                 _CONV3,
                 _CONV4,
                 _CONV5,
             ),
-            **_REST,
+            **shared.ARGUMENTS_2012,
         },
     },
     "one_weird_trick": {
@@ -226,14 +173,12 @@ TORONTO: dict[str, dict[str, Any]] = {
         "Krizhevsky: One weird trick for parallelizing convolutional neural "
         "networks, arXiv:1404.5997",
         "parameters": 61_100_840,
-        **_INPUT,
+        **shared.INPUT_2012,
         "figures": {
-            "ILSVRC-2012 validation, one crop: top-1 accuracy": 57.45,
-            "ILSVRC-2012 validation, one crop: top-5 accuracy": 80.19,
-            "ILSVRC-2012 validation, ten views: top-1 accuracy": 59.58,
-            "ILSVRC-2012 validation, ten views: top-5 accuracy": 81.85,
+            **shared.accuracies(shared.ONE_CROP, 57.45, 80.19),
+            **shared.accuracies(shared.VALIDATION, 59.58, 81.85),
         },
-        "training": sgd(
+        "training": shared.sgd(
             0.01,
             5e-4,
             128,
@@ -246,13 +191,13 @@ TORONTO: dict[str, dict[str, Any]] = {
         "arguments": {
             "blocks": (
                 {**_CONV1, "filters": 64, "norm": _LRN_ONE},
-                {**_CONV2, "filters": 192, "norm": _LRN_ONE, **_ONE},
+                {**_CONV2, "filters": 192, "norm": _LRN_ONE, **shared.ONE_GROUP},
                 _CONV3,
-                {**_CONV4, "filters": 256, **_ONE},
-                {**_CONV5, **_ONE},
+                {**_CONV4, "filters": 256, **shared.ONE_GROUP},
+                _CONV5 | shared.ONE_GROUP,
             ),
-            **_REST,
-            "logits_bias_initializer": constant(-7.0),
+            **shared.ARGUMENTS_2012,
+            "logits_bias_initializer": shared.constant(-7.0),
         },
     },
 }

@@ -43,17 +43,30 @@ def test_commands_that_need_no_backend_import_none(arguments):
     assert "summary" in done.stdout or "total" in done.stdout
 
 
-def test_another_command_registers_the_layers(tmp_path):
-    """A package that imports alexnet and is run with `python -m` loads its files."""
-    package = tmp_path / "nets"
-    package.mkdir()
-    (package / "__init__.py").write_text("import alexnet")
-    (package / "__main__.py").write_text(
-        "import keras\n"
-        "print(keras.saving.get_registered_object('alexnet>AlexNet').__name__)"
-    )
+REGISTERED = """
+import alexnet, keras
+print(keras.saving.get_registered_object("alexnet>AlexNet").__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("nets/__main__.py", ["-m", "nets", "alexnet"]),
+        ("alexnet", ["alexnet"]),
+        ("bin/tuning", ["bin/tuning"]),
+        ("tuning/__main__.py", ["tuning"]),
+        ("nets/tuning/__main__.py", ["-m", "nets.tuning"]),
+    ],
+)
+def test_another_command_registers_the_layers(file, words, tmp_path):
+    """A module or script of any name that imports alexnet loads its files."""
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(REGISTERED)
     done = subprocess.run(
-        [sys.executable, "-m", "nets", "alexnet"],
+        [sys.executable, *words],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{tmp_path}"},
         capture_output=True,
         text=True,

@@ -90,7 +90,7 @@ def test_outputs_are_tensorflows(backend, expected):
 
 @pytest.mark.backends
 def test_a_trial_trains_on_one_gpu(tmp_path):
-    """More than one GPU per trial needs TensorFlow, which is told before all else."""
+    """More than one GPU per trial needs TensorFlow; the error comes first."""
     options = ["--directory", "s", "--gpus-per-trial", 2, "--workers", 0]
     process = start(tmp_path, *options, KERAS_BACKEND="jax")
     status, output, errors = finish(process)

@@ -118,7 +118,7 @@ def test_other_images_are_refused(shape):
 
 
 def test_what_is_no_array_is_refused():
-    """Names of files, one image for many, and unknown shapes are told apart."""
+    """Names of files, one image for many, and unknown shapes each have an error."""
     with pytest.raises(TypeError, match=r"received 'cat.jpg'. Open files with PIL"):
         preprocess_input("cat.jpg", "caffe")
     one_image = photos(40, 40, 3)

@@ -37,7 +37,7 @@ class Slow(AlexNet):
 
     @classmethod
     def search_space(cls, hp, image_shape, num_dense=(0, 0)):
-        """Read a point of a space of small networks."""
+        """Read a configuration of a space of small networks."""
         checkpoints.MOST_TIME = math.inf  # One after every epoch.
         return super().search_space(
             hp,
@@ -78,11 +78,11 @@ class Gated(Slow):
 
 @keras.saving.register_keras_serializable(package="small_nets")
 class Hanging(Slow):
-    """Hangs in training except at the default point."""
+    """Hangs in training except with the default values."""
 
     @classmethod
     def search_space(cls, hp, image_shape, num_dense=(1, 1)):
-        """Read a point of a space with dropout."""
+        """Read a configuration of a space with dropout."""
         return super().search_space(hp, image_shape, num_dense)
 
     def train_step(self, data):

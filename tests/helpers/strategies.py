@@ -145,6 +145,6 @@ class RandomHyperParameters(keras_tuner.HyperParameters):
         return value
 
 
-def points():
+def random_hyperparameters():
     """Random values for any search space."""
     return st.integers(0, 2**32 - 1).map(RandomHyperParameters)

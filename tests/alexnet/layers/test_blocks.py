@@ -224,7 +224,7 @@ def test_refuses_bad_arguments(name, value):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"norm": {"radius": 2}}, "unexpected keyword argument 'radius'"),
+        ({"norm": {"radius": 2}}, "Normalization keyword argument 'radius'"),
         ({"norm": {"alpha": -1}}, "alpha .*alpha=-1"),
         ({"kernel": 3}, "unexpected keyword argument 'kernel'"),
     ],

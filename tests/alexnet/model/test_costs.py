@@ -32,13 +32,13 @@ def test_predicts_presets_and_defaults():
 
 
 class Searched(AlexNet):
-    """Varies, trains and remembers otherwise, and draws the same."""
+    """Has its own search space and training, and draws the same."""
 
     widths = (4, 8)
 
     @classmethod
     def search_space(cls, hp, image_shape):
-        """Read a point whose network is always the same."""
+        """Read a configuration that is always the same."""
         return {"model": {**SMALL, "dense_units": cls.widths}, "training": {}}
 
     def train_step(self, data):
@@ -96,7 +96,7 @@ def overriding(name):
         type("Own", (AlexNet, type("Layer", (keras.layers.Layer,), {})), {}),
     ],
 )
-def test_predicts_no_subclass_that_may_draw_otherwise(model):
+def test_predicts_no_subclass_that_may_draw_another_way(model):
     """What a subclass may draw in a way of its own is not guessed."""
     assert predicted_cost(model, SMALL) is None
 

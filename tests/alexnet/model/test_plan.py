@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import keras
+import numpy as np
 import pytest
 from hypothesis import given
 from strategies import block_arguments, model_arguments
@@ -121,8 +122,55 @@ def test_the_parameters_of_keras_layers_are_unknown():
     assert planned.multiply_adds == model.multiply_adds
 
 
-def test_refuses_what_the_model_refuses():
-    """Bad arguments are refused by name, images that are too small with a size."""
+BLOCK = {"filters": 4, "kernel_size": 3}
+REFUSED = [
+    *[("image_shape", value) for value in (None, (8, 8), (0, 8, 3), (8, 8, 5))],
+    *[("num_classes", value) for value in (0, 2.0, None, True)],
+    *[("blocks", value) for value in ((), None, "paper", {"filters": 3})],
+    *[("blocks", [{**BLOCK, name: 0}]) for name in ("filters", "strides", "radius")],
+    *[("blocks", [{**BLOCK, "pool_padding": "full"}]), ("blocks", [{"filters": 3}])],
+    *[
+        ("blocks", [{**BLOCK, "norm": {"pool_size": 3, name: value}}])
+        for name, value in (("alpha", -1), ("bias", 0), ("groups", 2), ("pool_size", 0))
+    ],
+    *[
+        ("blocks", [{**BLOCK, "norm": ({}, {name: value})}])
+        for name, value in (("depth_radius", -1), ("beta", "x"), ("radius", 3))
+    ],
+    *[("dense_units", value) for value in (None, 4096, (0,), ("64",))],
+    *[("dropout", value) for value in (2.0, 1, -0.1, math.nan, True, "x", None)],
+    *[("resize", value) for value in (0, (16,), "224", 1.5, 1)],
+    *[("rescale", value) for value in (0, -1, True, "x", math.inf)],
+    *[("pixel_mean", value) for value in (0.5, (1.0,), (1.0, "3"), (1, math.inf), ())],
+    *[("pixel_mean", np.array([1.0, 2.0, 3.0])), ("pixel_mean", np.array(1.0))],
+    *[("pixel_std", value) for value in (0.5, (1.0, 0), (1, None), np.zeros(2))],
+    *[("trainable", value) for value in ("no", None, 1)],
+    *[("dropout_position", value) for value in ("behind", None, 1)],
+    *[("use_convolutional_head", value) for value in (None, 1, "yes")],
+    *[("adaptive_pool", value) for value in (0, (6, 6, 6), "6")],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_refuses_what_the_model_refuses(name, value):
+    """A bad argument raises the model's own error: the same type and text."""
+    arguments = {**SMALL, "blocks": [{**BLOCK, "pool_size": 2}], name: value}
+    with pytest.raises((TypeError, ValueError)) as expected:
+        AlexNet(**arguments)
+    with pytest.raises(type(expected.value)) as raised:
+        plan(arguments)
+    assert str(raised.value) == str(expected.value)
+    assert name in str(raised.value) or name == "blocks"
+
+
+@pytest.mark.parametrize("kind", [tuple, list, np.array, lambda v: np.float32(v)])
+def test_takes_numbers_per_channel_as_the_model_does(kind):
+    """Means and deviations may be tuples, lists or NumPy arrays."""
+    check_plan({**SMALL, "pixel_mean": kind([0.5, 1.0]), "pixel_std": kind([2, 0.5])})
+
+
+def test_refuses_unknown_names_and_small_images():
+    """Bad names are refused by name, images that are too small with a size."""
     with pytest.raises(TypeError, match=r"argument 'class'.*mean 'num_classes'"):
         plan({"class": 3})
     with pytest.raises(TypeError, match=r"argument 'filter'. Did you mean 'filters'"):

@@ -1,4 +1,4 @@
-"""The search space: every point of it builds a network."""
+"""The search space: every configuration of it builds a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import image_shapes, points
+from strategies import image_shapes, random_hyperparameters
 
 from alexnet import AlexNet
 from alexnet.space.hyperparameters import search_space
@@ -19,7 +19,7 @@ from alexnet.space.ranges import ORDERS, Ranges
 
 
 def drawn(cls, hp, *args, **kwargs):
-    """Draw the network at a point without memory for its weights."""
+    """Draw the network of a configuration without memory for its weights."""
     with keras.StatelessScope(initialize_variables=False):
         model = cls.from_hyperparameters(hp, *args, **kwargs)
     keras.utils.clear_session(free_memory=False)
@@ -37,9 +37,9 @@ def inactive(hp):
     return {p.name for p in hp.space if not hp.is_active(p)}
 
 
-@given(points(), image_shapes(), st.integers(2, 1000))
+@given(random_hyperparameters(), image_shapes(), st.integers(2, 1000))
 def test_every_point_builds(hp, image_shape, num_classes):
-    """Every point of every space builds a network with an output per class."""
+    """Every configuration of every space builds a network with an output per class."""
     model = drawn(AlexNet, hp, image_shape, num_classes)
     assert model.output.shape == (None, num_classes)
     assert model.input.shape == (None, *image_shape)
@@ -47,7 +47,7 @@ def test_every_point_builds(hp, image_shape, num_classes):
 
 
 @settings(max_examples=8)
-@given(points(), image_shapes(most=12))
+@given(random_hyperparameters(), image_shapes(most=12))
 def test_points_compute(hp, image_shape):
     """Networks of the space give probabilities that add up to 1 (float32)."""
     model = AlexNet.from_hyperparameters(hp, image_shape, 3)
@@ -58,23 +58,24 @@ def test_points_compute(hp, image_shape):
 
 @given(image_shapes())
 def test_defaults_build_and_are_asked_for(image_shape):
-    """The default point builds, and each of its values is the one declared."""
+    """The default configuration builds, and each of its values is the one declared."""
     hp = keras_tuner.HyperParameters()
-    point = search_space(hp, image_shape)
+    configuration = search_space(hp, image_shape)
     declared = Ranges.for_images(image_shape).defaults
     for name, value in hp.values.items():
         assert value == declared[name]
     model = drawn(AlexNet, keras_tuner.HyperParameters(), image_shape, 10)
-    assert len(model.blocks) == len(point["model"]["blocks"]) == declared["num_blocks"]
-    assert model.dense_units == point["model"]["dense_units"]
+    assert len(model.blocks) == declared["num_blocks"]
+    assert len(configuration["model"]["blocks"]) == declared["num_blocks"]
+    assert model.dense_units == configuration["model"]["dense_units"]
 
 
-@given(points(), image_shapes())
-def test_points_lie_in_the_ranges(hp, image_shape):
-    """Every value of a point lies within the ranges; none is missing."""
+@given(random_hyperparameters(), image_shapes())
+def test_values_lie_in_the_ranges(hp, image_shape):
+    """Every value of a configuration lies within the ranges; none is missing."""
     ranges = Ranges.for_images(image_shape)
-    point = search_space(hp, image_shape)
-    model, training = point["model"], point["training"]
+    configuration = search_space(hp, image_shape)
+    model, training = configuration["model"], configuration["training"]
     side = min(model["resize"] or image_shape[:2])
     assert side in ranges.resize
     least, most = ranges.num_blocks
@@ -96,25 +97,25 @@ def test_points_lie_in_the_ranges(hp, image_shape):
     assert ("momentum" in training) == (training["optimizer"] == "sgd")
 
 
-@given(points(), image_shapes())
+@given(random_hyperparameters(), image_shapes())
 def test_a_point_is_its_values(hp, image_shape):
     """The same values give the same network again, as a search that resumes does."""
-    point = search_space(hp, image_shape)
+    configuration = search_space(hp, image_shape)
     again = keras_tuner.HyperParameters.from_config(hp.get_config())
-    assert search_space(again, image_shape) == point
+    assert search_space(again, image_shape) == configuration
 
 
 def test_images_keep_their_proportions():
     """Images that are not square are resized by one factor for both sides."""
-    _, point = ask({"resize": 64}, (128, 200, 3))
-    assert point["model"]["resize"] == (64, 100)
-    _, point = ask({"resize": 128}, (128, 200, 3))
-    assert point["model"]["resize"] is None
-    _, point = ask({"resize": 64}, (128, 203, 3))
-    assert point["model"]["resize"] == (64, 102)  # 101.5, rounded to even.
+    _, configuration = ask({"resize": 64}, (128, 200, 3))
+    assert configuration["model"]["resize"] == (64, 100)
+    _, configuration = ask({"resize": 128}, (128, 200, 3))
+    assert configuration["model"]["resize"] is None
+    _, configuration = ask({"resize": 64}, (128, 203, 3))
+    assert configuration["model"]["resize"] == (64, 102)  # 101.5, rounded to even.
 
 
-# A point at which everything is active but what belongs to the other optimizer.
+# Values with which everything is active but what belongs to the other optimizer.
 FULL = {"use_lrn": True, "num_blocks": 4, "num_dense": 2, "optimizer": "adamw"}
 FULL |= {f"pool_{number}": "max" for number in range(1, 5)}
 
@@ -138,7 +139,7 @@ FULL |= {f"pool_{number}": "max" for number in range(1, 5)}
     ],
 )
 def test_what_does_not_matter_is_inactive(values, names):
-    """What has no effect at a point is inactive there, and nothing else is."""
+    """What has no effect on a configuration is inactive in it, and nothing else is."""
     ranges = {"num_blocks": (2, 4), "strides": ((1, 2),) * 4}
     hp, _ = ask({**FULL, **values}, (64, 64, 3), **ranges)
     if "optimizer" not in values:
@@ -148,28 +149,28 @@ def test_what_does_not_matter_is_inactive(values, names):
 
 def test_without_lrn_blocks_have_no_norm():
     """use_lrn decides whether the first two blocks, and only they, normalize."""
-    _, point = ask({"use_lrn": True})
-    assert ["norm" in block for block in point["model"]["blocks"]] == [
-        number < 2 for number in range(len(point["model"]["blocks"]))
+    _, configuration = ask({"use_lrn": True})
+    assert ["norm" in block for block in configuration["model"]["blocks"]] == [
+        number < 2 for number in range(len(configuration["model"]["blocks"]))
     ]
-    _, point = ask({"use_lrn": False})
-    assert not any("norm" in block for block in point["model"]["blocks"])
+    _, configuration = ask({"use_lrn": False})
+    assert not any("norm" in block for block in configuration["model"]["blocks"])
 
 
-@given(points(), image_shapes())
+@given(random_hyperparameters(), image_shapes())
 def test_subclass_narrows_and_adds(hp, image_shape):
     """A subclass passes ranges on, asks for more, and gets it as an argument."""
 
     class Narrow(AlexNet):
         @classmethod
         def search_space(cls, hp, image_shape):
-            point = super().search_space(
+            configuration = super().search_space(
                 hp, image_shape, num_blocks=(2, 3), use_lrn=(True,), num_dense=(1, 1)
             )
-            point["model"]["dense_activation"] = hp.Choice(
+            configuration["model"]["dense_activation"] = hp.Choice(
                 "dense_activation", ["gelu", "tanh"]
             )
-            return point
+            return configuration
 
     model = drawn(Narrow, hp, image_shape, 5)
     assert type(model) is Narrow
@@ -192,8 +193,8 @@ def test_subclass_narrows_and_adds(hp, image_shape):
 )
 def test_ranges_replace_those_of_the_image_size(ranges, values):
     """A range of one value is no hyperparameter; defaults are merged."""
-    hp, point = ask({}, **ranges)
-    assert values.items() <= point["model"].items()
+    hp, configuration = ask({}, **ranges)
+    assert values.items() <= configuration["model"].items()
     model = drawn(AlexNet, hp, (32, 32, 3), 2)
     assert model.output.shape == (None, 2)
 
@@ -308,7 +309,7 @@ def test_ranges_say_what_they_are():
 
 
 def test_overrides_replace_the_points_arguments():
-    """Arguments given to from_hyperparameters replace those of the point."""
+    """Arguments given to from_hyperparameters replace those of the hyperparameters."""
     hp = keras_tuner.HyperParameters()
     model = drawn(AlexNet, hp, (32, 32, 3), 4, dense_units=(5,), rescale=1 / 255)
     assert model.dense_units == (5,)

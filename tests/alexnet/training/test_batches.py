@@ -104,7 +104,7 @@ def test_shifts_are_bounded_and_repeat_the_border(augmentation, down, right):
     images, _ = batches[0]
     seen = set()
     for moved in images:
-        # The middle pixel tells the shift; all others must follow from it.
+        # The middle pixel shows the shift; all others must follow from it.
         shift = np.array([height // 2, width // 2]) - moved[height // 2, width // 2]
         seen.add(tuple(shift))
         expected = np.stack(
