@@ -100,7 +100,7 @@ def complete(name: str, points: Iterable[Given], space: SearchSpace) -> list[dic
             values = _nearest(point, space).values
         else:
             values = _complete(where, point, space)
-        if not space.fits(values):
+        if not space.is_within_limits(values):
             cost = space.cost(values)
             raise ValueError(
                 "A point must lie within the limits; received "

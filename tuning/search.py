@@ -235,6 +235,14 @@ class Search:
             )
         if best is None:
             failures = [row["failure"] for row in rows if row["failure"]]
+            if len(failures) < len(rows):
+                raise SearchError(
+                    f"A search needs a trial that completes; received {len(rows)} of "
+                    f"{settings.total_trials} trials, of which {len(failures)} failed "
+                    f"and none completed; the first failure:\n"
+                    f"{next(iter(failures), 'none')}\nRaise trials, or use another "
+                    "directory, without prune."
+                )
             raise SearchError(
                 f"Every trial failed ({len(failures)} of {settings.total_trials} were "
                 f"run); the first with:\n{next(iter(failures), '')}\nFix that and run "

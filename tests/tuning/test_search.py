@@ -15,6 +15,7 @@ from small_trials import Quick
 
 from alexnet import AlexNet
 from tuning import SearchError, SearchSettings, run_search
+from tuning.search import Search
 from tuning.settings import DataFacts
 from tuning.space.search_space import SearchSpace
 from tuning.store.files import StoreError
@@ -267,6 +268,21 @@ def test_a_broken_model_stops_the_search_and_resumes_once_fixed(tmp_path, monkey
     assert [row["status"] for row in rows_of(tmp_path)] == ["COMPLETED"] * 4
     assert not list(tmp_path.glob("trial_*/error.txt"))
     assert result.score == max(row["score"] for row in result.rows)
+
+
+def test_pruned_trials_are_not_called_failed(tmp_path):
+    """Without a completed trial, the message counts as failed only what failed."""
+    rows = [
+        {"trial": "0", "status": "FAILED", "failure": "Bad: news", "score": None},
+        {"trial": "1", "status": "PRUNED", "failure": None, "score": 0.5},
+    ]
+    settings = SearchSettings(directory=tmp_path, **OPTIONS)
+    search = Search(settings, Store(tmp_path), None, None, None, [])
+    with pytest.raises(
+        SearchError,
+        match=r"2 of 3 trials, of which 1 failed and none completed; .*\nBad: news",
+    ):
+        search._best_of(rows)
 
 
 def small(directory, **settings):

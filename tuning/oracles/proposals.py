@@ -144,7 +144,7 @@ class GridSearch(RandomSearch):
             following = self.grid.after(following or {})
             if following is None or is_new(following):
                 return following
-            if not self.space.fits(following):
+            if not self.space.is_within_limits(following):
                 following = self._last_of_network(following)
         return None
 

@@ -65,7 +65,7 @@ class Trials:
 
     def is_new(self, values: dict[str, Any]) -> bool:
         """Return whether values were not tried and are within the limits."""
-        return _key(values) not in self._tried and self.space.fits(values)
+        return _key(values) not in self._tried and self.space.is_within_limits(values)
 
     def is_given(self, values: dict[str, Any]) -> bool:
         """Return whether people named these values."""
@@ -90,7 +90,7 @@ class Trials:
         while num_tried < MAX_TRIED and num_beyond < MAX_DRAWS:
             values = self.space.draw(self._sample)
             if _key(values) not in self._tried:
-                if self.space.fits(values):
+                if self.space.is_within_limits(values):
                     return values
                 num_tried, num_beyond = 0, num_beyond + 1
             elif self.draws in self._ends:  # Of a trial after one that was lost.

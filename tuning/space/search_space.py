@@ -68,7 +68,7 @@ class SearchSpace:
         """Return the cost of the network with the given values."""
         return self.hypermodel.cost(self.at(values))
 
-    def fits(self, values: dict[str, Any]) -> bool:
+    def is_within_limits(self, values: dict[str, Any]) -> bool:
         """Return whether the network with the given values is within the limits."""
         limits = (self.settings.max_parameters, self.settings.max_multiply_adds)
         if limits == (None, None):
@@ -88,7 +88,7 @@ class SearchSpace:
         rng = random.Random(derive_seed(self.settings.seed, "limits"))
         values, found = self.default, []
         for _ in range(MAX_DRAWS):
-            if self.fits(values):
+            if self.is_within_limits(values):
                 return
             found.append(self.cost(values))
             values = self.draw(lambda entry: entry.random_sample(rng.randrange(2**31)))

@@ -17,8 +17,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tuning.store.files import StoreError
-from tuning.store.records import is_trial_id
+from tuning.store.files import StoreError, read_json
+from tuning.store.records import FORMAT, is_trial_id
 
 
 class Store:
@@ -89,7 +89,9 @@ class Store:
         self.check_version()
 
     def check_version(self) -> None:
-        """Refuse the directory of a search that version 0.1 wrote.
+        """Refuse the directory of a search that another version wrote.
+
+        A whole file of another format is not damaged: the other version can read it.
 
         Raises:
             StoreError: It holds one.
@@ -101,6 +103,18 @@ class Store:
                 f"{self.root}, whose search version 0.1 wrote. Finish it with that "
                 "version, or choose another with --directory."
             )
+        for file in (self.settings_file, *map(self.trial_file, self.trial_ids())):
+            try:
+                content = read_json(file)
+            except (FileNotFoundError, ValueError):  # Recovery reports it.
+                continue
+            found = content.get("format", FORMAT) if isinstance(content, dict) else None
+            if found not in (None, FORMAT):
+                raise StoreError(
+                    "The search directory must be of this version's making; received "
+                    f"{file}, which has format {found!r}, not {FORMAT}. Use the "
+                    "version that wrote it, or choose another with --directory."
+                )
 
     def discard_if_unused(self) -> None:
         """Remove the directory again if no trial has begun in it."""

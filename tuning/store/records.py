@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 ENDED = ("COMPLETED", "PRUNED", "FAILED")
+FORMAT = 2  # Of search.json and trial.json.
 MAX_TEXT = 500
 TOLERANCE = 1e-9  # Of floats that are drawn on a logarithmic scale.
 

@@ -102,7 +102,8 @@ class TrialRunner:
         except WriteError as error:
             self.oracle.halt(error.strerror or str(error))
             return
-        except Exception as error:  # Whatever the network or the user's code raises.
+        # Whatever the network or the user's code raises, sys.exit() too.
+        except (Exception, SystemExit) as error:
             result = self._failed(failure_of(error))
         self.oracle.end(record.trial, result)
 

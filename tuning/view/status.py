@@ -49,8 +49,8 @@ def status(settings: SearchSettings, store: Store, most: int = 10) -> str:
         )
     for row in rows:
         if row["status"] == "FAILED":
-            last = (row["failure"] or "its traceback is gone").strip().splitlines()[-1]
-            lines += ["", f"trial {row['trial']} failed:", last]
+            text = (row["failure"] or "").strip() or "its traceback is gone"
+            lines += ["", f"trial {row['trial']} failed:", text.splitlines()[-1]]
     return "\n".join(lines)
 
 

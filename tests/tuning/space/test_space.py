@@ -123,7 +123,7 @@ def test_limits_are_inclusive():
     parameters, multiply_adds = space.cost(space.default)
 
     def fits_within(**limits):
-        return new_space(tune=(), **limits).fits(space.default)
+        return new_space(tune=(), **limits).is_within_limits(space.default)
 
     assert fits_within()
     assert fits_within(max_parameters=parameters, max_multiply_adds=multiply_adds)
@@ -138,13 +138,13 @@ def test_limits_that_some_values_meet_are_taken():
     """Limits below the default network are taken if others are drawn within."""
     cost = new_space(tune=()).cost(new_space(tune=()).default)
     space = new_space(tune=(), max_parameters=cost.parameters // 2)
-    assert not space.fits(space.default)
+    assert not space.is_within_limits(space.default)
     drawn, draw = [], space.draw
     space.draw = lambda sample: drawn.append(draw(sample)) or drawn[-1]
     assert space.check_limits() is None
-    assert [space.fits(values) for values in drawn] == [False] * (len(drawn) - 1) + [
-        True
-    ]
+    assert [space.is_within_limits(values) for values in drawn] == [False] * (
+        len(drawn) - 1
+    ) + [True]
 
 
 def test_impossible_limits_are_refused_with_the_smallest_seen():

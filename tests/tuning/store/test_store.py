@@ -208,6 +208,20 @@ def test_refuses_what_version_0_1_wrote(tmp_path, name):
     Store(tmp_path).create()
 
 
+@pytest.mark.parametrize("name", ["search.json", "trial_0/trial.json"])
+def test_refuses_what_another_version_wrote(tmp_path, name):
+    """A whole file of another format is refused, not set aside as damaged."""
+    write_json(tmp_path / name, {"format": 3})
+    match = rf"received {tmp_path / name}, which has format 3, not 2\. Use the version"
+    for refuse in (Store(tmp_path).create, Store(tmp_path).check_version):
+        with pytest.raises(StoreError, match=match):
+            refuse()
+    assert read_json(tmp_path / name) == {"format": 3}
+    for content in ("{", "[1]", '{"format": 2}', "{}"):
+        (tmp_path / name).write_text(content)
+        Store(tmp_path).check_version()
+
+
 @pytest.mark.parametrize("path", ["file/search", "file"])
 def test_refuses_a_directory_that_cannot_be_made(path, tmp_path):
     """A path that cannot be a directory is refused, with the remedy."""

@@ -60,6 +60,21 @@ def test_a_loss_that_is_no_number_ends_the_trial_within_the_epoch(tmp_path):
     assert len(record.history["loss"]) == 1
 
 
+class Exiting(Small):
+    """Calls sys.exit, as a script would."""
+
+    def before_step(self, data):
+        """Exit."""
+        raise SystemExit(3)
+
+
+def test_an_exit_fails_the_trial_alone(tmp_path):
+    """SystemExit of the user's code fails its trial and does not end the search."""
+    search = run(tmp_path, Exiting)
+    assert search.records["0"].status == "FAILED"
+    assert search.store.error_file("0").read_text().endswith("SystemExit: 3\n")
+
+
 class Huge(Small):
     """Asks TensorFlow for more memory than there is, which takes it ten seconds."""
 

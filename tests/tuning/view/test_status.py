@@ -79,6 +79,10 @@ def test_status_tells_of_what_runs_and_what_failed(tmp_path, monkeypatch):
         "trial 3 failed:",
         "its traceback is gone",
     ]
+    blank = [row("0", status="FAILED", score=None, failure=" \n")]
+    monkeypatch.setattr(view, "read_results", lambda store: blank)
+    shown = view.status(SearchSettings(), Store(tmp_path))
+    assert shown.endswith("trial 0 failed:\nits traceback is gone")
     damaged = [{**row("0"), "status": "DAMAGED"}]
     monkeypatch.setattr(view, "read_results", lambda store: damaged)
     assert "0 running, 1 damaged;" in view.status(SearchSettings(), Store(tmp_path))
