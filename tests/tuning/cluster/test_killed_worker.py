@@ -72,7 +72,6 @@ def test_killed_processes_cost_no_trial(killed):
     assert [line.split()[0] for line in first] == ["random", "2", *["trial"] * TRIALS]
 
 
-@pytest.mark.long
 def test_a_killed_worker_resumes_within_its_trial(killed, tmp_path, monkeypatch):
     """All scores are an undisturbed search's; at most an epoch is trained again."""
     folder, _ = killed
