@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,20 +13,41 @@ from alexnet.checks import Pair
 from alexnet.data.labelled import DataError, LabelledImages, check_classes, check_memory
 from alexnet.data.pixels import GRAY_MODES, opened, resize, to_8_bit
 
-# Files of file managers; names that start with "." are ignored too.
-IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
+# What file managers, archives, network disks and synchronizers leave behind; names
+# that start with "." or "~$", and those that end in "~", are ignored too.
+IGNORED_NAMES = frozenset(
+    [
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+        "__macosx",
+        "@eadir",
+        "#recycle",
+        "@recycle",
+        "$recycle.bin",
+        "#snapshot",
+        "system volume information",
+        "lost+found",
+        "__pycache__",
+    ]
+)
+IGNORED_ENDS = ("~", "@synoeastream", "@synoresource", ".part", ".crdownload", ".tmp")
 
 
 def read_folder(root: Path, image_size: Pair | None) -> LabelledImages:
     """Decode a directory that holds one folder of images per class.
 
-    Classes and files are taken in alphabetical order; each file becomes pixels
-    as `to_8_bit` describes. The images get one channel if every file is
+    Files are taken in alphabetical order; so are classes, but numbers in their
+    names count as numbers: 2 comes before 10. Each file becomes pixels as `to_8_bit`
+    describes. The images get one channel if every file is
     grayscale, otherwise three; a palette counts as color.
 
     Args:
-        root: The directory. Hidden files, `Thumbs.db`, `desktop.ini` and files
-            beside the class folders that are not images are ignored.
+        root: The directory. Ignored and counted are hidden files, what file
+            managers, archives and synchronizers leave behind (`Thumbs.db`,
+            `__MACOSX`, `@eaDir`), and files beside the class folders that are not
+            images.
         image_size: (height, width) to which the largest centered part with these
             proportions is resized; None if all images have the same size.
 
@@ -32,7 +55,7 @@ def read_folder(root: Path, image_size: Pair | None) -> LabelledImages:
         DataError: A class, a file, the image sizes or the memory needed break
             a rule; the message names which.
     """
-    files, labels, class_names = _list_classes(root)
+    files, labels, class_names, ignored = _list_classes(root)
     y = np.array(labels, np.int32)
     check_classes(f"the directory {root}", y, class_names)
     modes = set()
@@ -56,13 +79,15 @@ def read_folder(root: Path, image_size: Pair | None) -> LabelledImages:
                 "--image-size) to resize them all."
             )
         x[index] = pixels
-    return LabelledImages(x, y, class_names)
+    return LabelledImages(x, y, class_names, ignored)
 
 
-def _list_classes(root: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
-    """Return the files, their class indices and the class names, sorted."""
-    entries = _entries(root)
+def _list_classes(root: Path) -> tuple[list[Path], list[int], tuple[str, ...], int]:
+    """Return the files, their class indices, the class names, and what is ignored."""
+    entries, ignored = _entries(root)
     folders = [entry for entry in entries if entry.is_dir()]
+    folders.sort(key=_natural)
+    ignored += len(entries) - len(folders)
     if not folders:
         raise DataError(
             "The directory must hold one folder of images per class; received "
@@ -79,7 +104,8 @@ def _list_classes(root: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
     files: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
-        found = _entries(folder)
+        found, ignored_here = _entries(folder)
+        ignored += ignored_here
         if not found:
             raise DataError(
                 "Each class folder must hold images; received the empty folder "
@@ -94,21 +120,34 @@ def _list_classes(root: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
                 )
         files += found
         labels += [label] * len(found)
-    return files, labels, tuple(folder.name for folder in folders)
+    return files, labels, tuple(folder.name for folder in folders), ignored
 
 
-def _entries(folder: Path) -> list[Path]:
+def _natural(folder: Path) -> tuple[list[Any], str]:
+    """Return a key that sorts the numbers in names as numbers."""
+    parts: list[Any] = re.split(r"(\d+)", folder.name)
+    parts[1::2] = map(int, parts[1::2])
+    return parts, folder.name
+
+
+def _entries(folder: Path) -> tuple[list[Path], int]:
+    """Return what a folder holds, sorted, and the number of entries left out."""
     try:
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
             f"The directory must be readable; received {folder}: {error}."
         ) from error
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and entry.name.lower() not in IGNORED_NAMES
-    ]
+    kept = [entry for entry in entries if not _is_left_behind(entry.name.lower())]
+    return kept, len(entries) - len(kept)
+
+
+def _is_left_behind(name: str) -> bool:
+    return (
+        name in IGNORED_NAMES
+        or name.startswith((".", "~$"))
+        or name.endswith(IGNORED_ENDS)
+    )
 
 
 def _decode(file: Path, mode: str, image_size: Pair | None) -> np.ndarray:

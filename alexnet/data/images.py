@@ -30,6 +30,7 @@ class ImageData:
         x_val, y_val: Likewise.
         class_names: One name per class.
         name: Name of the data, for titles and file names.
+        ignored: Number of files and folders in a directory that were ignored.
     """
 
     x_train: np.ndarray
@@ -38,6 +39,7 @@ class ImageData:
     y_val: np.ndarray
     class_names: tuple[str, ...]
     name: str
+    ignored: int = 0
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -88,11 +90,11 @@ def load_images(
     size = None if image_size is None else check_pair("image_size", image_size)
     fraction = check_float("validation_fraction", validation_fraction, above=0, below=1)
     seed = check_int("seed", seed, 0)
-    name, (x, y, class_names) = _read(data, size)
+    name, (x, y, class_names, ignored) = _read(data, size)
     if size is not None:
         x = resize_arrays(x, size)
     train, val = split(y, validation_fraction=fraction, seed=seed)
-    return ImageData(x[train], y[train], x[val], y[val], class_names, name)
+    return ImageData(x[train], y[train], x[val], y[val], class_names, name, ignored)
 
 
 def split(

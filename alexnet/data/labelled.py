@@ -18,12 +18,14 @@ class LabelledImages(NamedTuple):
     """Images with their classes.
 
     `x` is (n, height, width, channels): uint8 in 0..255, or float32 in [0, 1].
-    `y` is (n,) int32: indices into `class_names`.
+    `y` is (n,) int32: indices into `class_names`. `ignored` is the number of files
+    and folders beside the images that were ignored.
     """
 
     x: np.ndarray
     y: np.ndarray
     class_names: tuple[str, ...]
+    ignored: int = 0
 
 
 def check_classes(source: str, y: np.ndarray, class_names: tuple[str, ...]) -> None:

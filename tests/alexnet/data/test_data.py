@@ -235,15 +235,34 @@ class TestFolder:
         np.testing.assert_array_equal(first.y_val, second.y_val)
 
     def test_ignored(self, pets):
-        """Hidden files, file managers' files and notes beside classes are ignored."""
-        for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        """What programs leave behind, and notes beside classes, are counted, no more.
+
+        Of file managers, archives, network disks, synchronizers and editors.
+        """
+        files = (".DS_Store", "Thumbs.db", "desktop.ini", "._0.png", "0.png~", "Icon\r")
+        for name in files:
             (pets / name).write_text("x")
             (pets / "cat" / name).write_text("x")
         (pets / "README.txt").write_text("x")
-        (pets / ".cache").mkdir()
+        folders = (".cache", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle")
+        for name in folders:
+            for folder in (pets, pets / "dog"):
+                (folder / name).mkdir()
+                (folder / name / "._0.png").write_bytes(b"\0\5\x16\7")
         data = load_images(pets)
         assert data.class_names == ("cat", "dog")
         assert len(pixels(data)) == 10
+        assert data.ignored == 2 * len(files) + 1 + 2 * len(folders)
+
+    def test_numbers_in_names_sort_as_numbers(self, tmp_path):
+        """Class 10 comes after class 2, in names of numbers alone and in others."""
+        for names in (("0", "1", "2", "10", "11"), ("cat 2", "cat 10", "dog")):
+            root = tmp_path / names[0]
+            for name in names:
+                for number in range(2):
+                    save(root / name / f"{number}.png")
+            assert load_images(root).class_names == names
+            assert load_images(root).ignored == 0
 
     def test_orientation(self, pets):
         """A photograph taken sideways is turned upright as its EXIF says."""
