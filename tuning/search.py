@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ class Search:
             set_threads(settings.cpus_per_trial)
         model_class = settings.load_model_class()
         check_presets(settings, model_class.presets)
-        from alexnet.data import load_images
+        from alexnet.data import CLASS_NAMES, load_images
         from tuning.cluster.replicas import check_backend
         from tuning.space.search_space import SearchSpace
 
@@ -141,6 +142,9 @@ class Search:
         )
         rescale = 1 / 255 if data.x_train.dtype == "uint8" else None
         facts = DataFacts(data.image_shape, data.num_classes, rescale)
+        if settings.data not in CLASS_NAMES:
+            for note in _about(data, rescale):
+                notify(note)
         space = SearchSpace(settings, facts)
         space.check_limits()
         tried = {
@@ -293,6 +297,18 @@ def resumed(
         )
     added = [point for point in given.add if point not in stored.add]
     return given.replace(add=(*stored.add, *added))
+
+
+def _about(data: Any, rescale: float | None) -> Iterator[str]:
+    """Yield what people should know of images of their own before they are used."""
+    from alexnet.data.labelled import listed
+    from tuning.space.inputs import unexpected_range
+
+    if data.ignored:
+        yield f"Ignored beside the images: {data.ignored:,} file(s) or folder(s)"
+    yield f"Classes in order: {listed(data.class_names, 20)}"
+    if message := unexpected_range(data.x_train, rescale):
+        yield f"Warning: {message}"
 
 
 def write_settings(settings: SearchSettings, store: Store) -> None:

@@ -20,6 +20,7 @@ class TrainingBatches(keras.utils.PyDataset):
             whole number of pixels on each axis, uniformly drawn. The outermost
             pixels are repeated where the image has moved away.
         horizontal_flip: Whether half of the images are mirrored.
+        weights: (n,) array of the images' weights in the loss, if any.
         seed: The same seed gives the same batches in every epoch.
         first_epoch: Number of the first epoch. Training that resumes passes its
             epoch here, so that it sees the batches that it would have seen.
@@ -36,6 +37,7 @@ class TrainingBatches(keras.utils.PyDataset):
         *,
         augmentation: float = 0.0,
         horizontal_flip: bool = False,
+        weights: np.ndarray | None = None,
         seed: int = 0,
         first_epoch: int = 0,
     ) -> None:
@@ -47,6 +49,7 @@ class TrainingBatches(keras.utils.PyDataset):
             )
         self.x = x
         self.y = y
+        self.weights = weights
         self.batch_size = batch_size
         self.max_shift = tuple(round(augmentation * side) for side in x.shape[1:3])
         self.horizontal_flip = horizontal_flip
@@ -57,11 +60,12 @@ class TrainingBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self.x) / self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         start = index * self.batch_size
         chosen = self.order[start : start + self.batch_size]
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        return self._augment(self.x[chosen], rng), self.y[chosen]
+        batch = self._augment(self.x[chosen], rng), self.y[chosen]
+        return batch if self.weights is None else (*batch, self.weights[chosen])
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -279,6 +279,10 @@ def test_searches_folders_and_files(folder):
         assert (status, message) == (0, "")
         assert f"AlexNet on {name}: 95 training and 25 validation images" in output
         assert "(8, 8, 1), 10 classes" in output
+        prefix = "digit " if name == "pictures" else ""
+        order = ", ".join(f"{prefix}{number}" for number in range(10))
+        assert f"Classes in order: {order}\n" in output
+        assert "Warning" not in output
         directory = folder / "runs" / name
         with (directory / "results.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import warnings
 from typing import Any, NamedTuple
 
 import keras
@@ -14,8 +15,16 @@ from alexnet import AlexNet
 from alexnet.checks import check_image_shape, check_int
 from alexnet.model.costs import predicted_cost
 from alexnet.training.batches import TrainingBatches
+from tuning.space.inputs import (
+    as_array,
+    check_images,
+    check_labels,
+    check_weights,
+    unexpected_range,
+)
 
 VALIDATION_BATCH_SIZE = 256
+LOSS = "sparse_categorical_crossentropy"
 
 
 class Cost(NamedTuple):
@@ -63,6 +72,7 @@ class HyperAlexNet(keras_tuner.HyperModel):
         self.model = model
         self.rescale = rescale
         self.horizontal_flip = horizontal_flip
+        self.warns_of_range = True
         self._costs: dict[str, Cost] = {}
 
     def declare_hyperparameters(self, hp: Any) -> None:
@@ -74,7 +84,7 @@ class HyperAlexNet(keras_tuner.HyperModel):
         model = self._network(hp)
         model.compile(
             optimizer=self._optimizer(self._training(hp)),
-            loss="sparse_categorical_crossentropy",
+            loss=LOSS,
             metrics=["accuracy"],
         )
         return model
@@ -85,12 +95,17 @@ class HyperAlexNet(keras_tuner.HyperModel):
         Args:
             hp: The point.
             model: What `build` returned for it.
-            *args, **kwargs: As of `keras.Model.fit`; x and y may be arrays.
-                Anything else that `fit` takes as x, such as a `tf.data.Dataset`,
-                is used as it is.
+            *args, **kwargs: As of `keras.Model.fit`; x and y may be arrays, tensors,
+                or lists that hold one. Anything else that `fit` takes as x, such as a
+                `tf.data.Dataset`, is used as it is, without the point's batch size
+                and augmentation.
 
         Returns:
             The `keras.callbacks.History`.
+
+        Raises:
+            FatalValueError: Images, labels or weights are of a wrong shape, type or
+                range. KerasTuner then ends its search.
         """
         if len(args) > 2:
             raise keras_tuner.errors.FatalTypeError(
@@ -99,21 +114,30 @@ class HyperAlexNet(keras_tuner.HyperModel):
             )
         arguments: dict[str, Any] = dict(zip(("x", "y"), args, strict=False)) | kwargs
         x, y = arguments.pop("x"), arguments.pop("y", None)
-        if not isinstance(x, np.ndarray) or y is None:
+        images = as_array(x)
+        if images is None:
             return model.fit(x, y, **arguments)
-        self._check_images(x)
-        y = np.asarray(y)
+        parts = self._checked(
+            model, "", images, y, arguments.pop("sample_weight", None)
+        )
         if share := arguments.pop("validation_split", 0):
-            first = int(len(x) * (1 - share))  # The last ones, as Keras takes them.
-            arguments["validation_data"] = x[first:], y[first:]
-            x, y = x[:first], y[:first]
+            first = int(len(images) * (1 - share))  # The last ones, as Keras does.
+            arguments["validation_data"] = tuple(part[first:] for part in parts)
+            parts = tuple(part[:first] for part in parts)
+        elif isinstance(validation := arguments.get("validation_data"), (list, tuple)):
+            known = as_array(validation[0])
+            if known is not None:
+                arguments["validation_data"] = self._checked(
+                    model, "validation_data's ", known, *validation[1:]
+                )
         training = self._training(hp)
         batches = TrainingBatches(
-            x,
-            y,
+            parts[0],
+            parts[1],
             arguments.pop("batch_size", None) or self.batch_size(hp),
             augmentation=training["augmentation"],
             horizontal_flip=self.horizontal_flip,
+            weights=parts[2] if len(parts) > 2 else None,
             seed=random.randrange(2**31),
             first_epoch=arguments.get("initial_epoch", 0),
         )
@@ -172,18 +196,19 @@ class HyperAlexNet(keras_tuner.HyperModel):
             return keras.optimizers.SGD(momentum=training["momentum"], **shared)
         return keras.optimizers.AdamW(**shared)
 
-    def _check_images(self, x: np.ndarray) -> None:
-        if x.shape[1:] != self.image_shape:
-            raise keras_tuner.errors.FatalValueError(
-                f"Images must have the shape image_shape={self.image_shape}; "
-                f"received x of shape {x.shape}. Pass HyperAlexNet the images' own."
-            )
-        if x.dtype.kind in "iu" and self.rescale is None:
-            raise keras_tuner.errors.FatalValueError(
-                "Images must lie in [0, 1] unless the model rescales them; received "
-                f"x of type {x.dtype}. Pass rescale=1/255 to HyperAlexNet, or divide "
-                "the images by 255."
-            )
+    def _checked(
+        self, model: keras.Model, of: str, x: np.ndarray, y: Any = None, w: Any = None
+    ) -> tuple[Any, ...]:
+        """Return images, labels and weights, if there are any, as checked arrays."""
+        check_images(f"{of}x", x, self.image_shape, self.rescale)
+        if self.warns_of_range and (message := unexpected_range(x, self.rescale)):
+            warnings.warn(message, UserWarning, stacklevel=4)
+            self.warns_of_range = False  # Once is enough.
+        if model.loss == LOSS:
+            labels: Any = check_labels(f"{of}y", y, len(x), self.num_classes)
+        else:  # A subclass compiles with a loss of its own.
+            labels = y if (array := as_array(y)) is None else array
+        return (x, labels) if w is None else (x, labels, check_weights(w, len(x)))
 
 
 def cost_of(model: AlexNet) -> Cost:

@@ -43,6 +43,7 @@ class SearchSpace:
             rescale=facts.rescale,
             horizontal_flip=settings.horizontal_flip,
         )
+        self.hypermodel.warns_of_range = False  # The search's start does, once.
         self.hp = _declared(self.hypermodel, settings.tune)
         self.entries: list[Any] = self.hp.space
         self.default = self.draw(lambda entry: entry.default)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from alexnet import AlexNet
 from tuning import HyperAlexNet
+from tuning.space.inputs import unexpected_range
 
 pytestmark = [
     # KerasTuner calls threading.currentThread().getName().
@@ -167,6 +168,108 @@ def test_refuses_images_of_another_shape(built, images):
         match=r"image_shape=\(8, 8, 1\); received x of shape \(48, 4, 8, 1\)",
     ):
         hypermodel.fit(hp, model, images[0][:, :4], images[1])
+
+
+FORMS = {
+    "arrays": lambda x, y: (x, y),
+    "tensors": lambda x, y: (tf.constant(x), tf.constant(y)),
+    "lists of one array": lambda x, y: ([x], [y]),
+    "dicts of one array": lambda x, y: ({"images": x}, {"predictions": y}),
+    "lists": lambda x, y: (list(x), y.tolist()),
+    "a column of floats": lambda x, y: (x, y[:, np.newaxis].astype("float32")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_takes_what_is_an_array_at_heart(built, images, form):
+    """Whatever holds the images, the batch size is the configuration's."""
+    hypermodel, hp, model = built
+    batches = CountedBatches()
+    data = FORMS[form](*images)
+    options = {"validation_data": data, "verbose": 0, "callbacks": [batches]}
+    history = hypermodel.fit(hp, model, *data, **options).history
+    assert batches.count == 48 / 16
+    assert "val_loss" in history
+
+
+def test_takes_weights_of_the_images(built, images):
+    """`sample_weight` scales the loss, also of the part that is split off."""
+    hypermodel, hp, model = built
+    weights = np.zeros(48)
+    history = hypermodel.fit(
+        hp, model, *images, sample_weight=weights, validation_split=0.25, verbose=0
+    ).history
+    assert (history["loss"], history["val_loss"]) == ([0.0], [0.0])
+
+
+LABELS = {
+    "one-hot": (np.eye(4)[np.arange(48) % 4], r"shape \(48, 4\).*np.argmax\(y, axis=1"),
+    "from 1": (np.arange(48) % 4 + 1, r"received y from 1 to 4. Pass y - 1\."),
+    "negative": (np.full(48, -1), r"received y from -1 to -1\.$"),
+    "too many": (np.arange(48), r"num_classes=4; received y from 0 to 47\.$"),
+    "text": (
+        np.array(["cat", "dog"] * 24),
+        r"with 'cat'\. Number the classes: pass np",
+    ),
+    "halves": (np.full(48, 0.5), r"of type float64 with 0\.5"),
+    "no number": (np.full(48, np.nan), r"of type float64 with nan"),
+    "too few": (np.zeros(47, int), r"of shape \(47,\) for 48 images"),
+    "none": (None, r"received y of type NoneType"),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_refuses_labels_that_number_no_class(built, images, kind):
+    """Labels, for training and validation, are checked before training begins."""
+    hypermodel, hp, model = built
+    labels, message = LABELS[kind]
+    error = keras_tuner.errors.FatalValueError
+    with pytest.raises(error, match="y must hold one integer from 0 to 3.*" + message):
+        hypermodel.fit(hp, model, images[0], labels)
+    with pytest.raises(error, match=r"^validation_data's y must hold one integer"):
+        hypermodel.fit(hp, model, *images, validation_data=(images[0], labels))
+
+
+@pytest.mark.parametrize("weights", [np.ones(47), np.ones((48, 1)), "a", ["a"] * 48])
+def test_refuses_weights_of_another_number(built, images, weights):
+    """There is one weight per image."""
+    hypermodel, hp, model = built
+    with pytest.raises(
+        keras_tuner.errors.FatalValueError, match=r"^sample_weight must hold one number"
+    ):
+        hypermodel.fit(hp, model, *images, sample_weight=weights)
+
+
+RANGES = [
+    (None, np.float32([0, 0.5, 1]), None),
+    (None, np.float32([0, 255]), "from 0 to 1; received images from 0 to 255. Scale"),
+    (None, np.float32([-1, 1]), "from 0 to 1; received images from -1 to 1. Scale"),
+    (None, np.float32([0.5, 0.5]), "All pixels are equal: received images from 0.5 t"),
+    (1 / 255, np.uint8([0, 255]), None),
+    (1 / 255, np.uint8([0, 128]), None),
+    (1 / 255, np.uint8([0, 16]), "from 0 to 255; received images from 0 to 16, so th"),
+    (1 / 255, np.uint8([0, 1]), "from 0 to 255; received images from 0 to 1, so that"),
+    (1 / 255, np.float32([0, 1]), "from 0 to 255; received images from 0 to 1, so t"),
+    (1 / 255, np.uint16([0, 4095]), "from 0 to 255; received images from 0 to 4095"),
+    (1 / 255, np.uint8([0, 0]), "All pixels are equal: received images from 0 to 0."),
+]
+
+
+@pytest.mark.parametrize(("rescale", "pixels", "message"), RANGES)
+def test_warns_of_pixels_in_another_range(rescale, pixels, message):
+    """Images outside the expected range, or of few values of it, are not taken so."""
+    found = unexpected_range(pixels, rescale)
+    assert found == message or (message is not None and message in found)
+
+
+def test_warns_once(images):
+    """The warning comes with the first training, and not with each trial."""
+    hypermodel = HyperAlexNet((8, 8, 1), 4, Narrow)
+    hp = declared(hypermodel)
+    x, y = 255 * images[0], images[1]
+    with pytest.warns(UserWarning, match="Pixel values are expected from 0 to 1; rec"):
+        hypermodel.fit(hp, hypermodel.build(hp), x, y, verbose=0)
+    hypermodel.fit(hp, hypermodel.build(hp), x, y, verbose=0)
 
 
 def test_refuses_arguments_without_a_name(built, images):
