@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import reprlib
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -60,7 +61,7 @@ def setting(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str, Any]:
     Raises:
         ValueError: There is no such preset, or nobody published its preprocessing.
     """
-    if preset not in presets:
+    if not isinstance(preset, str) or preset not in presets:
         raise ValueError(checks.unknown("preset", preset, presets))
     row = presets[preset].get("preprocessing")
     if row is None:
@@ -194,6 +195,16 @@ def resize_and_crop(
         raise TypeError(
             "images must be a list of images, or an array of them; received one. "
             "Pass [image]."
+        )
+    if (
+        isinstance(images, bytes)
+        or getattr(images, "ndim", 4) == 0
+        or not isinstance(images, Iterable)
+    ):
+        raise TypeError(
+            "images must be a list of images, or an array of them; received "
+            f"images={reprlib.repr(images)} ({type(images).__name__}). Pass "
+            "[PIL.Image.open(path)]."
         )
     batch = []
     for number, image in enumerate(images):

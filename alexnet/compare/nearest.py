@@ -55,7 +55,7 @@ def nearest_point(
     """
     if model is None:
         from alexnet.model.network import AlexNet as model
-    if preset not in model.presets:
+    if not isinstance(preset, str) or preset not in model.presets:
         raise ValueError(checks.unknown("preset", preset, model.presets))
     row = dict(model.presets[preset])
     arguments = row["arguments"] = _completed(model, row["arguments"])

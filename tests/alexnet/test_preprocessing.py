@@ -125,6 +125,10 @@ def test_what_is_no_array_is_refused():
     for one in (one_image, Image.fromarray(one_image), "cat.jpg"):
         with pytest.raises(TypeError, match=r"received one. Pass \[image\]"):
             resize_and_crop(one, "caffe")
+    for none in (5, None, b"x", np.uint8(5)):
+        match = re.escape(f"received images={none!r} ({type(none).__name__}). Pass [")
+        with pytest.raises(TypeError, match=match):
+            resize_and_crop(none, "caffe")
 
     def unknown(shape, function):
         specification = tf.TensorSpec(shape, "float32")
@@ -140,6 +144,8 @@ def test_presets_without_preprocessing_are_refused():
     """An unknown preset, and one whose preprocessing nobody published, say so."""
     with pytest.raises(ValueError, match=r"no preset 'cafe'\. Did you mean 'caffe"):
         preprocess_input(photos(1, 4, 4, 3), "cafe")
+    with pytest.raises(ValueError, match=r"no preset \['caffe'\]\. .*There are: caffe"):
+        preprocess_input(photos(1, 4, 4, 3), ["caffe"])
     with pytest.raises(ValueError, match="published for preset 'slim'"):
         preprocess_input(photos(1, 4, 4, 3), "slim")
     with pytest.raises(ValueError, match="published for preset 'slim'"):
@@ -329,6 +335,12 @@ def test_presets_of_a_subclass():
     [
         ([np.zeros((8, 8, 3))], "received float64 of shape (8, 8, 3). Convert it"),
         ([np.zeros((8, 8), "uint8")], "received uint8 of shape (8, 8)."),
+        ([5], "Image 0 cannot be used: it must be a path, a PIL.Image or bytes of"),
+        ([5], "received 5 (int). Open files with PIL.Image.open."),
+        ([None], "received None (NoneType). Open files with PIL.Image.open."),
+        ([b"x"], "received b'x' (bytes). Open files with PIL.Image.open."),
+        ([["a.jpg"]], "received ['a.jpg'] (list). Open files with PIL.Image.open."),
+        ([b"x" * 999], "xxx' (bytes). Open files with PIL.Image.open."),
         (["no/photo.jpg"], "Image 0 cannot be used: Every image must be a file that"),
         ([], "at least one image; received none"),
         ([photos(9, 9, 3), np.zeros((0, 8, 3), "uint8")], "Image 1 cannot be used"),

@@ -379,3 +379,5 @@ def test_unknown_presets_are_refused():
     """A preset that does not exist is answered with all there are."""
     with pytest.raises(ValueError, match=r"no preset 'papers'\. Did you mean 'paper'"):
         nearest("papers", (32, 32, 3))
+    with pytest.raises(ValueError, match=r"no preset \['paper'\]\..*There are: caffe"):
+        nearest(["paper"], (32, 32, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import keras
 import numpy as np
@@ -10,7 +11,12 @@ import pytest
 import weight_files as files
 
 from alexnet import AlexNet
-from alexnet.weights import WeightsError, load_weights
+from alexnet.weights import (
+    WeightsError,
+    load_preset_weights,
+    load_weights,
+    read_mean,
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +164,38 @@ def test_bad_arguments(models):
     """Arguments of another kind are refused as such."""
     with pytest.raises(TypeError, match="sha256 must be a text; received sha256=5"):
         load_weights(models[True], "net.pth", sha256=5)
+    with pytest.raises(TypeError, match="sha256 must be a text; received sha256=5"):
+        read_mean("mean.binaryproto", sha256=5)
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     with pytest.raises(TypeError, match="model must be an AlexNet; received a Sequen"):
         load_weights(other, "net.pth")
+    with pytest.raises(TypeError, match="model must be an AlexNet; received a Sequen"):
+        load_preset_weights(other, "caffe", "net.pth")
+
+
+@pytest.mark.parametrize("value", [5, None, b"x", ["net.pth"]])
+def test_what_is_no_path_is_refused(models, value):
+    """A path of another type is refused by name, with its value and what to pass."""
+    received = re.escape(f"={value!r} ({type(value).__name__}). Pass a ")
+    with pytest.raises(
+        TypeError, match=f"path must be a path; received path{received}"
+    ):
+        load_weights(models[True], value)
+    with pytest.raises(
+        TypeError, match=f"path must be a path; received path{received}"
+    ):
+        read_mean(value)
+    match = f'a path or a name such as "imagenet"; received weights{received}'
+    with pytest.raises(TypeError, match=match):
+        load_preset_weights(models[True], "caffe", value)
+
+
+@pytest.mark.parametrize("preset", ["nope", 5, ["caffe"]])
+def test_unknown_presets(models, preset):
+    """A preset that does not exist is answered with all there are."""
+    match = re.escape(f"There is no preset {preset!r}.") + ".*There are: caffe, "
+    with pytest.raises(ValueError, match=match):
+        load_preset_weights(models[True], preset, "net.pth")
 
 
 def test_numbers_beyond_the_models_type(tmp_path):
