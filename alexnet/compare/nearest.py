@@ -1,4 +1,4 @@
-"""The configuration of a search space that is nearest to a published network."""
+"""The values of a search space that are nearest to a published network."""
 
 from __future__ import annotations
 

@@ -123,12 +123,12 @@ def resize(image: Image.Image, size: int | checks.Pair, *, cut: bool) -> Image.I
 
 
 def resize_arrays(x: np.ndarray, size: checks.Pair) -> np.ndarray:
-    """Resize (n, height, width, channels) images to (height, width), cut to fit.
+    """Cut and resize (n, height, width, channels) images to (height, width).
 
     Type and range of the values, uint8 or floats in [0, 1], are kept.
 
     Raises:
-        DataError: The result would not fit in half of the memory.
+        DataError: The result would take more than half of the memory.
     """
     if x.shape[1:3] == size:
         return x

@@ -49,8 +49,8 @@ def load_weights(
 ) -> Loaded:
     """Give a model the weights of a file.
 
-    The layers' weights fit if they have the same shapes in the same order. If
-    only the number of classes differs, the classifier keeps its weights, with a
+    A file matches if its layers' weights have the model's shapes, in the same order.
+    If only the number of classes differs, the classifier keeps its weights, with a
     warning. The model always takes RGB images: kernels of nets that were trained
     on BGR are turned around. Pixel values and means remain those of the file's
     net.
@@ -68,11 +68,11 @@ def load_weights(
 
     Raises:
         WeightsError: The file is missing, damaged, of another format or hash,
-            does not fit, or holds numbers that are not finite. The model is
+            does not match, or holds numbers that are not finite. The model is
             unchanged.
         TypeError, ValueError: An argument is outside its range.
     """
-    from alexnet.weights import fit
+    from alexnet.weights.assign import assign
 
     _check_model(model)
     file = checks.check_path("path", path)
@@ -81,7 +81,7 @@ def load_weights(
     checks.check_bool("sum_channels", sum_channels)
     try:
         source = readers.read(file, sha256)
-        fresh = fit.assign(model, source, channel_order, sum_channels)
+        fresh = assign(model, source, channel_order, sum_channels)
     except WeightsError as error:
         raise WeightsError(
             f"Cannot load {path}: {error}. The model is unchanged."

@@ -230,7 +230,7 @@ def test_resizes_as_caffe_does():
 
 @pytest.mark.parametrize("preset", PREPARED)
 @pytest.mark.parametrize("shape", [(40, 32, 3), (300, 260, 3), (256, 256, 3)])
-def test_photos_of_any_size_fit_the_network(preset, shape):
+def test_photos_of_any_size_get_the_networks_size(preset, shape):
     """Photos of any size become images of the preset's, or with its margin."""
     row = AlexNet.presets[preset]
     size = row["arguments"]["image_shape"]

@@ -1,4 +1,4 @@
-"""Weight files that do not fit: the message, and a model that stays as it was."""
+"""Weight files that do not match: the message, and a model that stays as it was."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def torch_layers():
 
 
 def test_wrong_shape_names_layer_shapes_and_preset(tmp_path, models):
-    """A shape that differs is given as expected and found, with what would fit."""
+    """A shape that differs is given as expected and found, with what would match."""
     shapes = list(files.TORCH_SHAPES)
     shapes[1] = ((9, 6, 3, 3), (9,))
     data = files.torch_zip(files.weights(shapes))
@@ -59,7 +59,7 @@ def test_wrong_shape_names_layer_shapes_and_preset(tmp_path, models):
     refused(models[True], tmp_path / "net.pth", data, message)
 
 
-def test_the_preset_that_fits_is_named(tmp_path, models):
+def test_the_matching_preset_is_named(tmp_path, models):
     """The message names the preset whose network the file is of."""
     shapes = [
         ((32, 3, 5, 5), (32,)),
@@ -136,7 +136,7 @@ def test_arguments(tmp_path, models):
 
 
 def test_missing_files_and_unknown_formats(tmp_path, models):
-    """A missing file, a directory, an empty one and another format are told apart."""
+    """Missing files, directories, empty files and other formats are each named so."""
     with pytest.raises(WeightsError, match=r"it cannot be read \(No such file"):
         load_weights(models[True], tmp_path / "none.pth")
     with pytest.raises(WeightsError, match="it is a directory, not a file"):
@@ -149,7 +149,7 @@ def test_missing_files_and_unknown_formats(tmp_path, models):
 
 @pytest.mark.parametrize("value", [1.0, [1.0, 2.0]])
 def test_hdf5_without_kernels(tmp_path, models, value):
-    """A net that only normalizes does not fit, like any other."""
+    """A net that only normalizes does not match, like any other."""
 
     def write(file):
         file["layers/a/vars/0"] = value
