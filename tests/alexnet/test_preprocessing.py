@@ -130,6 +130,12 @@ def test_what_is_no_array_is_refused():
         with pytest.raises(TypeError, match=match):
             resize_and_crop(none, "caffe")
 
+    for none in (None, 5, b"x", [1]):
+        match = re.escape(f"an array or a tensor; received images={none!r} (")
+        for cut in (center_crop, lambda *given: next(ten_views(*given))):
+            with pytest.raises(TypeError, match=match):
+                cut(none, 4)
+
     def unknown(shape, function):
         specification = tf.TensorSpec(shape, "float32")
         tf.function(function).get_concrete_function(specification)
@@ -138,6 +144,29 @@ def test_what_is_no_array_is_refused():
         unknown(None, lambda x: preprocess_input(x, "caffe"))
     with pytest.raises(ValueError, match="must have a known height and width"):
         unknown((None, None, None, 3), lambda x: center_crop(x, 4))
+
+
+@pytest.mark.parametrize("mean", ["x", b"x", [1, None, "a"], {}])
+def test_what_is_no_mean_is_refused(mean):
+    """A mean that holds no numbers is named with its value."""
+    match = re.escape("mean must be 3 numbers, or an image of 3 channels")
+    with pytest.raises(ValueError, match=f"{match}.*{re.escape(f'received {mean!r}')}"):
+        preprocess_input(photos(1, 6, 6, 3), "caffe", mean=mean)
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_use_margin_is_a_bool(value):
+    """Other values than True and False are refused."""
+    with pytest.raises(TypeError, match=f"use_margin must be True or .*={value!r}"):
+        resize_and_crop([photos(9, 9, 3)], "caffe", use_margin=value)
+
+
+@pytest.mark.parametrize("names", [2, "ab", b"ab"])
+def test_class_names_are_a_sequence(names):
+    """Names that are no sequence of texts are refused."""
+    match = re.escape(f"received class_names={names!r} (")
+    with pytest.raises(TypeError, match=f"one name per class; {match}"):
+        decode_predictions(np.zeros((1, 2)), class_names=names)
 
 
 def test_presets_without_preprocessing_are_refused():

@@ -381,3 +381,10 @@ def test_unknown_presets_are_refused():
         nearest("papers", (32, 32, 3))
     with pytest.raises(ValueError, match=r"no preset \['paper'\]\..*There are: caffe"):
         nearest(["paper"], (32, 32, 3))
+
+
+@pytest.mark.parametrize("image_shape", [None, 32, "x", ["a", 2, 3], (32, 32)])
+def test_image_shapes_are_checked(image_shape):
+    """The image shape is refused as `AlexNet` refuses it."""
+    with pytest.raises(ValueError, match="image_shape must "):
+        nearest_point("paper", space_of((32, 32, 3)), image_shape)
