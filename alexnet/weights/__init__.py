@@ -121,8 +121,7 @@ def load_preset_weights(
     presets = type(model).presets
     if not isinstance(preset, str) or preset not in presets:
         raise ValueError(checks.unknown("preset", preset, presets))
-    rule = 'a path or a name such as "imagenet"'
-    checks.check_path("weights", weights, rule)
+    checks.check_path("weights", weights, 'a path or a name such as "imagenet"')
     known = presets[preset].get("weights", {})
     if weights == "imagenet" and weights not in known:
         having = [name for name, row in presets.items() if "weights" in row]
