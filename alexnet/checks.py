@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 import re
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 Pair = tuple[int, int]
@@ -96,6 +98,26 @@ def check_letters(name: str, value: Any) -> str:
             f"{name}={value!r}."
         )
     return value
+
+
+def check_path(
+    name: str,
+    value: Any,
+    rule: str = "a path",
+    remedy: str = "Pass a str or a pathlib.Path.",
+) -> Path:
+    """Return a str or a path as a `Path`.
+
+    Args:
+        name, value: The argument.
+        rule, remedy: What it must be and what to pass, if a name will do as well.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise TypeError(
+            f"{name} must be {rule}; received {name}={value!r} "
+            f"({type(value).__name__}). {remedy}"
+        )
+    return Path(value)
 
 
 def check_pair(name: str, value: Any, minimum: int = 1) -> Pair:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import reprlib
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -60,7 +61,7 @@ def setting(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str, Any]:
     Raises:
         ValueError: There is no such preset, or nobody published its preprocessing.
     """
-    if preset not in presets:
+    if not isinstance(preset, str) or preset not in presets:
         raise ValueError(checks.unknown("preset", preset, presets))
     row = presets[preset].get("preprocessing")
     if row is None:
@@ -143,16 +144,21 @@ def preprocess_input(
 
 
 def _middle_of_mean(mean: Any, shape: tuple[Any, ...]) -> np.ndarray:
-    mean = np.asarray(mean, "float32")
-    if mean.shape == (3,):
-        return mean
-    is_image = mean.ndim == 3 and mean.shape[2] == 3 and None not in shape[-3:-1]
-    if is_image and mean.shape[0] >= shape[-3] and mean.shape[1] >= shape[-2]:
-        return center_crop(mean, (shape[-3], shape[-2]))
-    raise ValueError(
+    rule = (
         "mean must be 3 numbers, or an image of 3 channels that is at least as "
-        f"large as the images, {shape[-3:]}; received shape {mean.shape}."
+        f"large as the images, {shape[-3:]}"
     )
+    try:
+        array = np.asarray(mean, "float32")
+    except (TypeError, ValueError) as error:
+        received = f"received {reprlib.repr(mean)}. Read files with read_mean."
+        raise ValueError(f"{rule}; {received}") from error
+    if array.shape == (3,):
+        return array
+    is_image = array.ndim == 3 and array.shape[2] == 3 and None not in shape[-3:-1]
+    if is_image and array.shape[0] >= shape[-3] and array.shape[1] >= shape[-2]:
+        return center_crop(array, (shape[-3], shape[-2]))
+    raise ValueError(f"{rule}; received shape {array.shape}.")
 
 
 def resize_and_crop(
@@ -184,6 +190,7 @@ def resize_and_crop(
             cannot be used.
     """
     how = setting(preset, presets)
+    checks.check_bool("use_margin", use_margin)
     shape = presets[preset]["arguments"]["image_shape"]
     size = checks.check_pair("image_shape", tuple(shape[:2]))
     target = how["resize"] or size
@@ -194,6 +201,16 @@ def resize_and_crop(
         raise TypeError(
             "images must be a list of images, or an array of them; received one. "
             "Pass [image]."
+        )
+    if (
+        isinstance(images, bytes)
+        or getattr(images, "ndim", 4) == 0
+        or not isinstance(images, Iterable)
+    ):
+        raise TypeError(
+            "images must be a list of images, or an array of them; received "
+            f"images={reprlib.repr(images)} ({type(images).__name__}). Pass "
+            "[PIL.Image.open(path)]."
         )
     batch = []
     for number, image in enumerate(images):
@@ -226,11 +243,19 @@ def decode_predictions(
         identifier is WordNet's, or the index in `class_names`.
 
     Raises:
+        TypeError: The names are no sequence.
         ValueError: The predictions' shape does not match the number of classes.
         DownloadError: The list of ImageNet's classes cannot be downloaded.
     """
     scores = np.asarray(keras.ops.convert_to_numpy(predictions), "float64")
     checks.check_int("top", top, 1)
+    if class_names is not None and (
+        isinstance(class_names, str | bytes) or not hasattr(class_names, "__len__")
+    ):
+        raise TypeError(
+            "class_names must be a sequence of one name per class; received "
+            f"class_names={class_names!r} ({type(class_names).__name__}). Pass a list."
+        )
     count = 1000 if class_names is None else len(class_names)
     if scores.ndim != 2 or scores.shape[1] != count:
         raise ValueError(

@@ -25,7 +25,7 @@ from alexnet.commands.terminal import example, silence_libraries
     required=True,
     metavar="NAME",
     shell_complete=complete_preset,
-    help="Network that the file fits.",
+    help="Network whose weights the file holds.",
 )
 @click.option(
     "-o",

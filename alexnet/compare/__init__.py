@@ -1,1 +1,1 @@
-"""Differences between networks, and the point of a space nearest to one."""
+"""Differences between networks, and the values of a search space nearest to one."""

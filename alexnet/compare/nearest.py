@@ -1,4 +1,4 @@
-"""The configuration of a search space that is nearest to a published network."""
+"""The values of a search space that are nearest to a published network."""
 
 from __future__ import annotations
 
@@ -51,12 +51,13 @@ def nearest_point(
             `search_space` are used.
 
     Raises:
-        ValueError: There is no such preset.
+        ValueError: There is no such preset, or `image_shape` is none.
     """
     if model is None:
         from alexnet.model.network import AlexNet as model
-    if preset not in model.presets:
+    if not isinstance(preset, str) or preset not in model.presets:
         raise ValueError(checks.unknown("preset", preset, model.presets))
+    image_shape = checks.check_image_shape(image_shape)
     row = dict(model.presets[preset])
     arguments = row["arguments"] = _completed(model, row["arguments"])
     training = row.get("training", {})

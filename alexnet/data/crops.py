@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ def center_crop(images: Any, size: Any) -> Any:
         size: Side, or (height, width), of at most the images' size.
 
     Raises:
-        ValueError: The images are smaller.
+        TypeError, ValueError: The images have no shape, or are smaller.
     """
     height, width = _checked_size(images, size)
     top, left = (
@@ -44,7 +45,7 @@ def ten_views(images: Any, size: Any) -> Iterator[Any]:
         Ten times (batch, *size, channels).
 
     Raises:
-        ValueError: The images are smaller than a view.
+        TypeError, ValueError: The images have no shape, or are smaller than a view.
     """
     height, width = _checked_size(images, size)
     bottom, right = images.shape[-3] - height, images.shape[-2] - width
@@ -64,6 +65,12 @@ def ten_views(images: Any, size: Any) -> Iterator[Any]:
 
 def _checked_size(images: Any, size: Any) -> checks.Pair:
     height, width = checks.check_pair("size", size)
+    if not hasattr(images, "shape"):
+        raise TypeError(
+            "images must be an array or a tensor; received "
+            f"images={reprlib.repr(images)} ({type(images).__name__}). Convert a list "
+            "with np.stack."
+        )
     if getattr(images.shape, "rank", 0) is None or None in images.shape[-3:-1]:
         raise ValueError(
             "images must have a known height and width; received shape "

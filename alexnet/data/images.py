@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from pathlib import Path
 
 import numpy as np
 
-from alexnet.checks import check_float, check_int, check_pair
+from alexnet.checks import check_float, check_int, check_pair, check_path
 from alexnet.data.folders import read_folder
 from alexnet.data.labelled import DataError, LabelledImages
 from alexnet.data.named import CLASS_NAMES, read_named
@@ -124,15 +123,11 @@ def _read(
     data: str | os.PathLike[str], size: tuple[int, int] | None
 ) -> tuple[str, LabelledImages]:
     """Return the name of `data` and its images."""
-    if not isinstance(data, (str, os.PathLike)):
-        raise TypeError(
-            f"data must be a name or a path; received data={data!r} "
-            f"({type(data).__name__}). Pass a str such as 'digits'."
-        )
+    path = check_path("data", data, "a name or a path", "Pass a str such as 'digits'.")
     if isinstance(data, str) and data in CLASS_NAMES:
         return data, read_named(data)
     # Shells do not expand the ~ of --data=~/images.
-    path = Path(data).expanduser() if str(data).startswith("~/") else Path(data)
+    path = path.expanduser() if str(data).startswith("~/") else path
     if data != "" and path.is_dir():
         return path.resolve().name, read_folder(path, size)
     if path.is_file() and path.suffix.lower() == ".npz":

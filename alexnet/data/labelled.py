@@ -61,7 +61,7 @@ def check_memory(count: int, shape: tuple[int, int, int], itemsize: int = 1) -> 
     if needed > memory // 2:
         height, width, channels = shape
         raise DataError(
-            "The images must fit in half of the machine's memory; received "
+            "The images must take at most half of the machine's memory; received "
             f"{count:,} images of height {height}, width {width} and {channels} "
             f"channel(s), which need {needed / 2**30:,.1f} GiB, and the machine "
             f"has {memory / 2**30:,.1f} GiB. Pass a smaller image_size (on the "

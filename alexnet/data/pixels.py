@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import reprlib
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -122,12 +123,12 @@ def resize(image: Image.Image, size: int | checks.Pair, *, cut: bool) -> Image.I
 
 
 def resize_arrays(x: np.ndarray, size: checks.Pair) -> np.ndarray:
-    """Resize (n, height, width, channels) images to (height, width), cut to fit.
+    """Cut and resize (n, height, width, channels) images to (height, width).
 
     Type and range of the values, uint8 or floats in [0, 1], are kept.
 
     Raises:
-        DataError: The result would not fit in half of the memory.
+        DataError: The result would take more than half of the memory.
     """
     if x.shape[1:3] == size:
         return x
@@ -156,7 +157,13 @@ def to_rgb(image: Any) -> Image.Image:
             return to_8_bit(file, "RGB")
     if isinstance(image, Image.Image):
         return to_8_bit(image, "RGB")
+    rule = "it must be a path, a PIL.Image or bytes of shape (height, width, 3)"
     array = np.asarray(image)
+    if array.ndim == 0 or array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{rule}; received {reprlib.repr(image)} ({type(image).__name__}). Open "
+            "files with PIL.Image.open"
+        )
     if (
         array.ndim != 3
         or array.shape[2] != 3
@@ -164,8 +171,7 @@ def to_rgb(image: Any) -> Image.Image:
         or not array.size
     ):
         raise ValueError(
-            "it must be a path, a PIL.Image or bytes of shape (height, width, 3); "
-            f"received {array.dtype} of shape {array.shape}. Convert it with "
+            f"{rule}; received {array.dtype} of shape {array.shape}. Convert it with "
             'image.astype("uint8")'
         )
     return Image.fromarray(array)

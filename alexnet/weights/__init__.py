@@ -11,7 +11,6 @@ Readers need no Keras; it is imported when a model is given weights.
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,8 +49,8 @@ def load_weights(
 ) -> Loaded:
     """Give a model the weights of a file.
 
-    The layers' weights fit if they have the same shapes in the same order. If
-    only the number of classes differs, the classifier keeps its weights, with a
+    A file matches if its layers' weights have the model's shapes, in the same order.
+    If only the number of classes differs, the classifier keeps its weights, with a
     warning. The model always takes RGB images: kernels of nets that were trained
     on BGR are turned around. Pixel values and means remain those of the file's
     net.
@@ -69,25 +68,20 @@ def load_weights(
 
     Raises:
         WeightsError: The file is missing, damaged, of another format or hash,
-            does not fit, or holds numbers that are not finite. The model is
+            does not match, or holds numbers that are not finite. The model is
             unchanged.
         TypeError, ValueError: An argument is outside its range.
     """
-    from alexnet.weights import fit
+    from alexnet.weights.assign import assign
 
-    if not hasattr(type(model), "presets"):
-        raise TypeError(
-            f"model must be an AlexNet; received a {type(model).__name__}. Keras' own "
-            "load_weights is for others."
-        )
+    _check_model(model)
+    file = checks.check_path("path", path)
     if channel_order is not None:
         checks.check_choice("channel_order", channel_order, ("rgb", "bgr"))
     checks.check_bool("sum_channels", sum_channels)
-    if sha256 is not None and not isinstance(sha256, str):
-        raise TypeError(f"sha256 must be a text; received sha256={sha256!r}.")
     try:
-        source = readers.read(Path(path), sha256)
-        fresh = fit.assign(model, source, channel_order, sum_channels)
+        source = readers.read(file, sha256)
+        fresh = assign(model, source, channel_order, sum_channels)
     except WeightsError as error:
         raise WeightsError(
             f"Cannot load {path}: {error}. The model is unchanged."
@@ -117,18 +111,20 @@ def load_preset_weights(
 
     Raises:
         WeightsError: As `load_weights`; or the file cannot be downloaded.
-        ValueError: There is a `sha256` or `channel_order` for published weights.
+        ValueError: There is no such preset; or there is a `sha256` or
+            `channel_order` for published weights.
+        TypeError: An argument is of another type.
     """
     from alexnet.data.downloads import DownloadError, fetch
 
-    if not isinstance(weights, str | os.PathLike):
-        raise TypeError(
-            'weights must be a path or a name such as "imagenet"; received '
-            f"weights={weights!r}."
-        )
-    known = type(model).presets[preset].get("weights", {})
+    _check_model(model)
+    presets = type(model).presets
+    if not isinstance(preset, str) or preset not in presets:
+        raise ValueError(checks.unknown("preset", preset, presets))
+    checks.check_path("weights", weights, 'a path or a name such as "imagenet"')
+    known = presets[preset].get("weights", {})
     if weights == "imagenet" and weights not in known:
-        having = [n for n, row in type(model).presets.items() if "weights" in row]
+        having = [name for name, row in presets.items() if "weights" in row]
         raise WeightsError(
             f"There are no weights by the name {weights!r} for preset {preset!r}; "
             f"there are for {', '.join(map(repr, having)) or 'none'}. Pass the path "
@@ -147,3 +143,11 @@ def load_preset_weights(
     except DownloadError as error:
         raise WeightsError(str(error)) from error
     return load_weights(model, path, **options)
+
+
+def _check_model(model: Any) -> None:
+    if not hasattr(type(model), "presets"):
+        raise TypeError(
+            f"model must be an AlexNet; received a {type(model).__name__}. Keras' own "
+            "load_weights is for others."
+        )

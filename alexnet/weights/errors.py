@@ -6,7 +6,7 @@ from typing import Any
 
 
 class WeightsError(ValueError):
-    """A weight file cannot be read, or does not fit the model."""
+    """A weight file cannot be read, or does not match the model."""
 
 
 def shown(value: Any) -> str:

@@ -26,7 +26,13 @@ def read_file(
 
     Raises:
         WeightsError: It is missing, no file, too large or of another hash.
+        TypeError: `sha256` is no text.
     """
+    if sha256 is not None and not isinstance(sha256, str):
+        raise TypeError(
+            f"sha256 must be a text; received sha256={sha256!r}. Pass the hash in "
+            "hexadecimal."
+        )
     try:
         # A pipe would be waited for, and a device has no end.
         status = path.stat()

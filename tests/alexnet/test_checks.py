@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -22,6 +23,13 @@ def named(name, value):
     return f"{name}.*received.*{re.escape(f'{name}={value!r}')}"
 
 
+class BytesPath:
+    """What `os.scandir` yields if it was given bytes."""
+
+    def __fspath__(self):
+        return b"x"
+
+
 REFUSED = [
     *[(checks.check_int, (0,), value) for value in [*ODDITIES, -1, (1, 2)]],
     (checks.check_int, (0, 5), 6),
@@ -35,6 +43,7 @@ REFUSED = [
         for v in [None, "ab", 1.5, (), (1,), (3, 0), (1, 2.5)]
     ],
     *[(checks.check_letters, (), value) for value in [None, 1, "B", "a1", "a\n"]],
+    *[(checks.check_path, (), value) for value in [None, 5, b"x", BytesPath()]],
     *[(checks.check_padding, (), v) for v in [None, "full", 1.5, True, (1, 2)]],
     *[
         (checks.check_padding, (), v)
@@ -106,6 +115,8 @@ def test_values_come_back_in_their_normal_form():
     assert checks.check_size("a", [3, 4]) == (3, 4)
     assert checks.check_size("a", None) is None
     assert checks.check_letters("a", "") == ""
+    assert checks.check_path("a", "b/c") == Path("b/c")
+    assert checks.check_path("a", Path("b")) == Path("b")
 
 
 def test_unknown_names_suggest_the_nearest():

@@ -125,6 +125,16 @@ def test_what_is_no_array_is_refused():
     for one in (one_image, Image.fromarray(one_image), "cat.jpg"):
         with pytest.raises(TypeError, match=r"received one. Pass \[image\]"):
             resize_and_crop(one, "caffe")
+    for none in (5, None, b"x", np.uint8(5)):
+        match = re.escape(f"received images={none!r} ({type(none).__name__}). Pass [")
+        with pytest.raises(TypeError, match=match):
+            resize_and_crop(none, "caffe")
+
+    for none in (None, 5, b"x", [1]):
+        match = re.escape(f"an array or a tensor; received images={none!r} (")
+        for cut in (center_crop, lambda *given: next(ten_views(*given))):
+            with pytest.raises(TypeError, match=match):
+                cut(none, 4)
 
     def unknown(shape, function):
         specification = tf.TensorSpec(shape, "float32")
@@ -136,10 +146,35 @@ def test_what_is_no_array_is_refused():
         unknown((None, None, None, 3), lambda x: center_crop(x, 4))
 
 
+@pytest.mark.parametrize("mean", ["x", b"x", [1, None, "a"], {}])
+def test_what_is_no_mean_is_refused(mean):
+    """A mean that holds no numbers is named with its value."""
+    match = re.escape("mean must be 3 numbers, or an image of 3 channels")
+    with pytest.raises(ValueError, match=f"{match}.*{re.escape(f'received {mean!r}')}"):
+        preprocess_input(photos(1, 6, 6, 3), "caffe", mean=mean)
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_use_margin_is_a_bool(value):
+    """Other values than True and False are refused."""
+    with pytest.raises(TypeError, match=f"use_margin must be True or .*={value!r}"):
+        resize_and_crop([photos(9, 9, 3)], "caffe", use_margin=value)
+
+
+@pytest.mark.parametrize("names", [2, "ab", b"ab"])
+def test_class_names_are_a_sequence(names):
+    """Names that are no sequence of texts are refused."""
+    match = re.escape(f"received class_names={names!r} (")
+    with pytest.raises(TypeError, match=f"one name per class; {match}"):
+        decode_predictions(np.zeros((1, 2)), class_names=names)
+
+
 def test_presets_without_preprocessing_are_refused():
     """An unknown preset, and one whose preprocessing nobody published, say so."""
     with pytest.raises(ValueError, match=r"no preset 'cafe'\. Did you mean 'caffe"):
         preprocess_input(photos(1, 4, 4, 3), "cafe")
+    with pytest.raises(ValueError, match=r"no preset \['caffe'\]\. .*There are: caffe"):
+        preprocess_input(photos(1, 4, 4, 3), ["caffe"])
     with pytest.raises(ValueError, match="published for preset 'slim'"):
         preprocess_input(photos(1, 4, 4, 3), "slim")
     with pytest.raises(ValueError, match="published for preset 'slim'"):
@@ -224,7 +259,7 @@ def test_resizes_as_caffe_does():
 
 @pytest.mark.parametrize("preset", PREPARED)
 @pytest.mark.parametrize("shape", [(40, 32, 3), (300, 260, 3), (256, 256, 3)])
-def test_photos_of_any_size_fit_the_network(preset, shape):
+def test_photos_of_any_size_get_the_networks_size(preset, shape):
     """Photos of any size become images of the preset's, or with its margin."""
     row = AlexNet.presets[preset]
     size = row["arguments"]["image_shape"]
@@ -329,6 +364,12 @@ def test_presets_of_a_subclass():
     [
         ([np.zeros((8, 8, 3))], "received float64 of shape (8, 8, 3). Convert it"),
         ([np.zeros((8, 8), "uint8")], "received uint8 of shape (8, 8)."),
+        ([5], "Image 0 cannot be used: it must be a path, a PIL.Image or bytes of"),
+        ([5], "received 5 (int). Open files with PIL.Image.open."),
+        ([None], "received None (NoneType). Open files with PIL.Image.open."),
+        ([b"x"], "received b'x' (bytes). Open files with PIL.Image.open."),
+        ([["a.jpg"]], "received ['a.jpg'] (list). Open files with PIL.Image.open."),
+        ([b"x" * 999], "xxx' (bytes). Open files with PIL.Image.open."),
         (["no/photo.jpg"], "Image 0 cannot be used: Every image must be a file that"),
         ([], "at least one image; received none"),
         ([photos(9, 9, 3), np.zeros((0, 8, 3), "uint8")], "Image 1 cannot be used"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# Layer, output shape without the batch, parameters: worked out from the sources,
+# as height * width * channels per group * filters + filters; the seven of
+# cuda-convnet by reading its layer files with its own rules for sizes.
+
 # fc6 to predictions after 6 by 6 pixels of 256 channels.
 DENSE = [
     ("flatten", (9216,), 0),
@@ -14,9 +18,53 @@ DENSE = [
     ("logits", (1000,), 4_097_000),
     ("predictions", (1000,), 0),
 ]
-# Layer, output shape without the batch, parameters: worked out from the sources,
-# as height * width * channels per group * filters + filters; the seven of
-# cuda-convnet by reading its layer files with its own rules for sizes.
+# After 13 by 13 pixels of 256 channels; two groups in conv4 and conv5.
+CONV3_TO_CONV5 = [
+    ("conv3", (13, 13, 384), 885_120),
+    ("relu3", (13, 13, 384), 0),
+    ("conv4", (13, 13, 384), 663_936),
+    ("relu4", (13, 13, 384), 0),
+    ("conv5", (13, 13, 256), 442_624),
+]
+# paper, caffe and caffenet.
+FROM_CONV3 = [
+    *CONV3_TO_CONV5,
+    ("relu5", (13, 13, 256), 0),
+    ("pool5", (6, 6, 256), 0),
+    *DENSE,
+]
+# paper and caffe, whose images differ in size alone.
+FROM_CONV1 = [
+    ("conv1", (55, 55, 96), 34_944),
+    ("relu1", (55, 55, 96), 0),
+    ("norm1", (55, 55, 96), 0),
+    ("pool1", (27, 27, 96), 0),
+    ("conv2", (27, 27, 256), 307_456),
+    ("relu2", (27, 27, 256), 0),
+    ("norm2", (27, 27, 256), 0),
+    ("pool2", (13, 13, 256), 0),
+    *FROM_CONV3,
+]
+# net145, net146 and net148, which pool before ReLU.
+CONV3_TO_RELU5 = [
+    *CONV3_TO_CONV5,
+    ("pool5", (6, 6, 256), 0),
+    ("relu5", (6, 6, 256), 0),
+]
+# net145 and net146, which has a sixth convolution.
+NET145 = [
+    ("images", (224, 224, 3), 0),
+    ("conv1", (55, 55, 96), 34_944),
+    ("norm1", (55, 55, 96), 0),
+    ("pool1", (27, 27, 96), 0),
+    ("relu1", (27, 27, 96), 0),
+    ("conv2", (27, 27, 256), 307_456),
+    ("relu2", (27, 27, 256), 0),
+    ("norm2", (27, 27, 256), 0),
+    ("norm2_2", (27, 27, 256), 0),
+    ("pool2", (13, 13, 256), 0),
+    *CONV3_TO_RELU5,
+]
 TABLES = {
     "notebook": [
         ("images", (32, 32, 3), 0),
@@ -47,22 +95,7 @@ TABLES = {
     ],
     "paper": [
         ("images", (224, 224, 3), 0),
-        ("conv1", (55, 55, 96), 34_944),
-        ("relu1", (55, 55, 96), 0),
-        ("norm1", (55, 55, 96), 0),
-        ("pool1", (27, 27, 96), 0),
-        ("conv2", (27, 27, 256), 307_456),
-        ("relu2", (27, 27, 256), 0),
-        ("norm2", (27, 27, 256), 0),
-        ("pool2", (13, 13, 256), 0),
-        ("conv3", (13, 13, 384), 885_120),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 384), 663_936),
-        ("relu4", (13, 13, 384), 0),
-        ("conv5", (13, 13, 256), 442_624),
-        ("relu5", (13, 13, 256), 0),
-        ("pool5", (6, 6, 256), 0),
-        *DENSE,
+        *FROM_CONV1,
     ],
     "torchvision": [
         ("images", (224, 224, 3), 0),
@@ -126,23 +159,7 @@ TABLES = {
         *DENSE,
     ],
     "net145": [
-        ("images", (224, 224, 3), 0),
-        ("conv1", (55, 55, 96), 34_944),
-        ("norm1", (55, 55, 96), 0),
-        ("pool1", (27, 27, 96), 0),
-        ("relu1", (27, 27, 96), 0),
-        ("conv2", (27, 27, 256), 307_456),
-        ("relu2", (27, 27, 256), 0),
-        ("norm2", (27, 27, 256), 0),
-        ("norm2_2", (27, 27, 256), 0),
-        ("pool2", (13, 13, 256), 0),
-        ("conv3", (13, 13, 384), 885_120),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 384), 663_936),
-        ("relu4", (13, 13, 384), 0),
-        ("conv5", (13, 13, 256), 442_624),
-        ("pool5", (6, 6, 256), 0),
-        ("relu5", (6, 6, 256), 0),
+        *NET145,
         *DENSE,
     ],
     "net145_half": [
@@ -166,23 +183,7 @@ TABLES = {
         *DENSE,
     ],
     "net146": [
-        ("images", (224, 224, 3), 0),
-        ("conv1", (55, 55, 96), 34_944),
-        ("norm1", (55, 55, 96), 0),
-        ("pool1", (27, 27, 96), 0),
-        ("relu1", (27, 27, 96), 0),
-        ("conv2", (27, 27, 256), 307_456),
-        ("relu2", (27, 27, 256), 0),
-        ("norm2", (27, 27, 256), 0),
-        ("norm2_2", (27, 27, 256), 0),
-        ("pool2", (13, 13, 256), 0),
-        ("conv3", (13, 13, 384), 885_120),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 384), 663_936),
-        ("relu4", (13, 13, 384), 0),
-        ("conv5", (13, 13, 256), 442_624),
-        ("pool5", (6, 6, 256), 0),
-        ("relu5", (6, 6, 256), 0),
+        *NET145,
         ("conv5b", (6, 6, 256), 590_080),
         ("relu5b", (6, 6, 256), 0),
         *DENSE,
@@ -215,13 +216,7 @@ TABLES = {
         ("conv2", (27, 27, 256), 307_456),
         ("relu2", (27, 27, 256), 0),
         ("pool2", (13, 13, 256), 0),
-        ("conv3", (13, 13, 384), 885_120),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 384), 663_936),
-        ("relu4", (13, 13, 384), 0),
-        ("conv5", (13, 13, 256), 442_624),
-        ("pool5", (6, 6, 256), 0),
-        ("relu5", (6, 6, 256), 0),
+        *CONV3_TO_RELU5,
         *DENSE,
     ],
     "one_weird_trick": [
@@ -245,22 +240,7 @@ TABLES = {
     ],
     "caffe": [
         ("images", (227, 227, 3), 0),
-        ("conv1", (55, 55, 96), 34_944),
-        ("relu1", (55, 55, 96), 0),
-        ("norm1", (55, 55, 96), 0),
-        ("pool1", (27, 27, 96), 0),
-        ("conv2", (27, 27, 256), 307_456),
-        ("relu2", (27, 27, 256), 0),
-        ("norm2", (27, 27, 256), 0),
-        ("pool2", (13, 13, 256), 0),
-        ("conv3", (13, 13, 384), 885_120),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 384), 663_936),
-        ("relu4", (13, 13, 384), 0),
-        ("conv5", (13, 13, 256), 442_624),
-        ("relu5", (13, 13, 256), 0),
-        ("pool5", (6, 6, 256), 0),
-        *DENSE,
+        *FROM_CONV1,
     ],
     "caffenet": [
         ("images", (227, 227, 3), 0),
@@ -272,14 +252,7 @@ TABLES = {
         ("relu2", (27, 27, 256), 0),
         ("pool2", (13, 13, 256), 0),
         ("norm2", (13, 13, 256), 0),
-        ("conv3", (13, 13, 384), 885_120),
-        ("relu3", (13, 13, 384), 0),
-        ("conv4", (13, 13, 384), 663_936),
-        ("relu4", (13, 13, 384), 0),
-        ("conv5", (13, 13, 256), 442_624),
-        ("relu5", (13, 13, 256), 0),
-        ("pool5", (6, 6, 256), 0),
-        *DENSE,
+        *FROM_CONV3,
     ],
     "slim": [
         ("images", (224, 224, 3), 0),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alexnet.checks import check_path
 from alexnet.weights.errors import WeightsError, shown
 from alexnet.weights.files import read_file
 from alexnet.weights.formats.hdf5 import Hdf5
@@ -153,9 +154,11 @@ def read_mean(path: str | Path, *, sha256: str | None = None) -> np.ndarray:
 
     Raises:
         WeightsError: The file is missing, damaged or no image.
+        TypeError: An argument is of another type.
     """
+    file = check_path("path", path)
     try:
-        data = read_file(Path(path), LARGEST_MEAN, sha256)
+        data = read_file(file, LARGEST_MEAN, sha256)
         image = _blob(Message(memoryview(data)))
     except WeightsError as error:
         raise WeightsError(f"Cannot read the mean image {path}: {error}.") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from alexnet.weights.errors import WeightsError, shown
 from alexnet.weights.formats.hdf5 import Hdf5
-from alexnet.weights.source import Layer, Source
+from alexnet.weights.source import Source
 
 # In a `.keras` archive.
 MEMBER = "model.weights.h5"
@@ -20,11 +22,10 @@ def read_hdf5(file: Hdf5, root: int) -> Source:
     Raises:
         WeightsError: The file is damaged, older than Keras 3.12's, or has no weights.
     """
-    layers: dict[str, Layer] = {}
+    layers: dict[str, list[np.ndarray]] = {}
     for key, layer in file.members(root).items():
         variables = file.members(layer).get("vars")
-        members = {} if variables is None else file.members(variables)
-        if variables is None or not members:
+        if variables is None or not (members := file.members(variables)):
             continue
         name = file.text_attribute(variables, "name")
         if not name or name in layers:
@@ -34,8 +35,7 @@ def read_hdf5(file: Hdf5, root: int) -> Source:
             )
         if set(members) != set(map(str, range(len(members)))):
             raise WeightsError(f"its layer {shown(name)} lacks a variable")
-        arrays = [file.array(members[str(index)]) for index in range(len(members))]
-        layers[name] = name, arrays
+        layers[name] = [file.array(members[str(n)]) for n in range(len(members))]
     if not layers:
         raise WeightsError("it holds no layers with weights")
-    return Source("Keras", list(layers.values()), channels_first=False, by_name=True)
+    return Source("Keras", list(layers.items()), channels_first=False, by_name=True)

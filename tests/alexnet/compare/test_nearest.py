@@ -1,4 +1,4 @@
-"""The configuration of a space that is nearest to a published network."""
+"""The values of a search space that are nearest to a published network."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def space_of(image_shape, model=AlexNet):
 
 
 def nearest(preset, image_shape, model=AlexNet):
-    """Return the nearest point and the hyperparameters there."""
+    """Return the nearest values with their changes, and `hp` that holds the values."""
     hp = space_of(image_shape, model)
     point = nearest_point(preset, hp, image_shape, model)
     assert hp.values == space_of(image_shape, model).values  # Unchanged.
@@ -171,7 +171,7 @@ def test_every_preset_is_a_point_of_every_space(preset, image_shape):
 
 @pytest.mark.parametrize("preset", POINTS)
 def test_points_are_the_published_networks(preset):
-    """At the published size a point has all that the space has of the network."""
+    """At the published size the values are all that the space has of the network."""
     assert nearest(preset, (224, 224, 3))[0].values == POINTS[preset]
 
 
@@ -305,7 +305,7 @@ class OwnSpace(AlexNet):
 
     @classmethod
     def search_space(cls, hp, image_shape):
-        point = super().search_space(
+        configuration = super().search_space(
             hp,
             image_shape,
             num_blocks=(2, 3),
@@ -316,12 +316,12 @@ class OwnSpace(AlexNet):
             batch_size=(8, 24),
         )
         activation = hp.Choice("dense_activation", ["gelu", "relu"])
-        point["model"]["dense_activation"] = activation
-        return point
+        configuration["model"]["dense_activation"] = activation
+        return configuration
 
 
 def test_ranges_of_a_subclass():
-    """A point is of the space that the subclass declares, not of AlexNet's."""
+    """The values are of the space that the subclass declares, not of AlexNet's."""
     point, _ = nearest("paper", (32, 32, 3), OwnSpace)
     assert point.values["num_blocks"] == 3
     # By ratio: 50 differs less from 96 than 170 does.
@@ -364,7 +364,7 @@ class OwnPresets(AlexNet):
 
 
 def test_presets_of_a_subclass_may_leave_out_what_has_a_default():
-    """A row that `from_preset` builds has a nearest point."""
+    """A row that `from_preset` builds has nearest values."""
     point, _ = nearest("sparse", (224, 224, 3), OwnPresets)
     paper, _ = nearest("paper", (224, 224, 3))
     network = {"num_blocks", "filters_1", "kernel_size_1", "dense_units_1", "order"}
@@ -379,3 +379,12 @@ def test_unknown_presets_are_refused():
     """A preset that does not exist is answered with all there are."""
     with pytest.raises(ValueError, match=r"no preset 'papers'\. Did you mean 'paper'"):
         nearest("papers", (32, 32, 3))
+    with pytest.raises(ValueError, match=r"no preset \['paper'\]\..*There are: caffe"):
+        nearest(["paper"], (32, 32, 3))
+
+
+@pytest.mark.parametrize("image_shape", [None, 32, "x", ["a", 2, 3], (32, 32)])
+def test_image_shapes_are_checked(image_shape):
+    """The image shape is refused as `AlexNet` refuses it."""
+    with pytest.raises(ValueError, match="image_shape must "):
+        nearest_point("paper", space_of((32, 32, 3)), image_shape)

@@ -319,7 +319,7 @@ class TestFolder:
         assert (pixels(load_images(tmp_path)) == CAT).all()
 
     def test_center_crop(self, tmp_path):
-        """The shorter side is fitted and the centre of the longer one is kept."""
+        """The shorter side gets the size; the center of the longer one is kept."""
         stripes = np.zeros((10, 40, 3), np.uint8)
         stripes[:, 15:25] = 200
         for name in ("a/0", "a/1", "b/0", "b/1"):
@@ -434,7 +434,7 @@ class TestFolderErrors:
             load_images(pets, image_size=4)
 
     @pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", 70000), ("I", -1)])
-    def test_values_that_do_not_fit(self, pets, mode, value):
+    def test_values_of_more_than_16_bits(self, pets, mode, value):
         """Float pixels, and integers beyond 16 bits, are refused by file."""
         path = save(pets / "dog" / "9.tif", value, mode=mode)
         with pytest.raises(DataError, match=has(path, "bit")):

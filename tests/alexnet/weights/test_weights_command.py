@@ -77,7 +77,7 @@ def test_import_options(tmp_path, quick, capsys):
         ({"--preset": "quick"}, "ValueError: There is no preset 'quick'"),
         ({"--output": "net.onnx"}, "must end in .keras or .weights.h5"),
         ({"--sha256": "00"}, "WeightsError: Cannot load .* its SHA-256 should be 00"),
-        ({"--preset": "notebook"}, "preset 'cifar10_quick' fits this file"),
+        ({"--preset": "notebook"}, "preset 'cifar10_quick' matches this file"),
         ({"--num-classes": "0"}, "num_classes must be at least 1"),
         ({"--output": "none/net.keras"}, "received .*, which is in no directory. Make"),
         (

@@ -125,7 +125,7 @@ def test_hash_is_checked(published, kept, monkeypatch, algorithm):
 
 @pytest.mark.usefixtures("published")
 def test_a_subclass_names_its_layers(monkeypatch):
-    """Published weights fit the layers of a subclass in order, whatever their names."""
+    """A subclass's layers get published weights in order, whatever their names."""
 
     class Renamed(Tiny):
         def draw_head(self, inputs):

@@ -300,8 +300,8 @@ def test_mixed_precision_keeps_float32_weights(tmp_path):
     assert np.array_equal(kernel, layers[0][0].transpose(2, 3, 1, 0))
 
 
-def test_subclasses_load_what_fits(tmp_path):
-    """A subclass with layers of its own kind is told which layer a file lacks."""
+def test_layers_that_files_cannot_hold_are_named(tmp_path):
+    """The error names a subclass's layer of a kind that the file cannot hold."""
 
     class Normed(AlexNet):
         def draw_head(self, inputs):
@@ -315,8 +315,8 @@ def test_subclasses_load_what_fits(tmp_path):
         load_weights(Normed(**files.TINY_TORCH), path)
 
 
-def test_nothing_is_warned_of_when_all_fits(tmp_path):
-    """A file that fits loads in silence."""
+def test_matching_files_load_in_silence(tmp_path):
+    """A file that matches loads without a warning."""
     path = tmp_path / "net.h5"
     path.write_bytes(files.caffe_h5(files.weights()))
     with warnings.catch_warnings():

@@ -1,8 +1,9 @@
-"""Weight files that do not fit: the message, and a model that stays as it was."""
+"""Weight files that do not match: the message, and a model that stays as it was."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 
 import keras
 import numpy as np
@@ -10,7 +11,12 @@ import pytest
 import weight_files as files
 
 from alexnet import AlexNet
-from alexnet.weights import WeightsError, load_weights
+from alexnet.weights import (
+    WeightsError,
+    load_preset_weights,
+    load_weights,
+    read_mean,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def torch_layers():
 
 
 def test_wrong_shape_names_layer_shapes_and_preset(tmp_path, models):
-    """A shape that differs is given as expected and found, with what would fit."""
+    """A shape that differs is given as expected and found, with what would match."""
     shapes = list(files.TORCH_SHAPES)
     shapes[1] = ((9, 6, 3, 3), (9,))
     data = files.torch_zip(files.weights(shapes))
@@ -53,7 +59,7 @@ def test_wrong_shape_names_layer_shapes_and_preset(tmp_path, models):
     refused(models[True], tmp_path / "net.pth", data, message)
 
 
-def test_the_preset_that_fits_is_named(tmp_path, models):
+def test_the_matching_preset_is_named(tmp_path, models):
     """The message names the preset whose network the file is of."""
     shapes = [
         ((32, 3, 5, 5), (32,)),
@@ -130,7 +136,7 @@ def test_arguments(tmp_path, models):
 
 
 def test_missing_files_and_unknown_formats(tmp_path, models):
-    """A missing file, a directory, an empty one and another format are told apart."""
+    """Missing files, directories, empty files and other formats are each named so."""
     with pytest.raises(WeightsError, match=r"it cannot be read \(No such file"):
         load_weights(models[True], tmp_path / "none.pth")
     with pytest.raises(WeightsError, match="it is a directory, not a file"):
@@ -143,7 +149,7 @@ def test_missing_files_and_unknown_formats(tmp_path, models):
 
 @pytest.mark.parametrize("value", [1.0, [1.0, 2.0]])
 def test_hdf5_without_kernels(tmp_path, models, value):
-    """A net that only normalizes does not fit, like any other."""
+    """A net that only normalizes does not match, like any other."""
 
     def write(file):
         file["layers/a/vars/0"] = value
@@ -158,9 +164,38 @@ def test_bad_arguments(models):
     """Arguments of another kind are refused as such."""
     with pytest.raises(TypeError, match="sha256 must be a text; received sha256=5"):
         load_weights(models[True], "net.pth", sha256=5)
+    with pytest.raises(TypeError, match="sha256 must be a text; received sha256=5"):
+        read_mean("mean.binaryproto", sha256=5)
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     with pytest.raises(TypeError, match="model must be an AlexNet; received a Sequen"):
         load_weights(other, "net.pth")
+    with pytest.raises(TypeError, match="model must be an AlexNet; received a Sequen"):
+        load_preset_weights(other, "caffe", "net.pth")
+
+
+@pytest.mark.parametrize("value", [5, None, b"x", ["net.pth"]])
+def test_what_is_no_path_is_refused(models, value):
+    """A path of another type is refused by name, with its value and what to pass."""
+    received = re.escape(f"={value!r} ({type(value).__name__}). Pass a ")
+    with pytest.raises(
+        TypeError, match=f"path must be a path; received path{received}"
+    ):
+        load_weights(models[True], value)
+    with pytest.raises(
+        TypeError, match=f"path must be a path; received path{received}"
+    ):
+        read_mean(value)
+    match = f'a path or a name such as "imagenet"; received weights{received}'
+    with pytest.raises(TypeError, match=match):
+        load_preset_weights(models[True], "caffe", value)
+
+
+@pytest.mark.parametrize("preset", ["nope", 5, ["caffe"]])
+def test_unknown_presets(models, preset):
+    """A preset that does not exist is answered with all there are."""
+    match = re.escape(f"There is no preset {preset!r}.") + ".*There are: caffe, "
+    with pytest.raises(ValueError, match=match):
+        load_preset_weights(models[True], preset, "net.pth")
 
 
 def test_numbers_beyond_the_models_type(tmp_path):

@@ -124,7 +124,7 @@ def _channels_last(kernel: np.ndarray, model: Any) -> np.ndarray:
     for layer in model.layers:
         if isinstance(layer, keras.layers.Flatten):
             height, width, channels = layer.input.shape[1:]
-            # Of another size, it does not fit; the message compares shapes.
+            # Of another size, it does not match; the message compares shapes.
             if kernel.ndim == 2 and len(kernel) == height * width * channels:
                 # In the file's layout, where rows are contiguous: several times faster.
                 rows = kernel.T.reshape(-1, channels, height, width)
@@ -198,22 +198,22 @@ def _hint(model: Any, arrays: _Arrays) -> str:
     """Name the presets with as many layers and parameters, up to the classifier."""
     *features, last = (given for given in arrays.values() if given)
     size = sum(array.size for given in features for array in given)
-    fitting = []
+    matching = []
     for name, row in type(model).presets.items():
         arguments = row["arguments"]
         count = len(arguments["blocks"]) + len(arguments["dense_units"])
         classifier = (math.prod(last[0].shape[:-1]) + 1) * arguments["num_classes"]
         if (len(features), size + classifier) == (count, row.get("parameters")):
-            fitting.append(repr(name))
-    if fitting:
-        names = " or ".join(fitting)
-        return f"By its layers and parameters, preset {names} fits this file"
+            matching.append(repr(name))
+    if matching:
+        names = " or ".join(matching)
+        return f"By its layers and parameters, preset {names} matches this file"
     kernels = ", ".join(f"{name} {a[0].shape}" for name, a in arrays.items() if a)
     return f"No preset has this file's kernels: {kernels[:600]}"
 
 
 def _compare_normalizations(source: Source, model: Any) -> None:
-    """Warn if the file's net normalizes across channels otherwise than the model."""
+    """Warn if normalization across channels differs between the file and the model."""
     found = [
         Normalization(layer.depth_radius, layer.bias, layer.alpha, layer.beta)
         for layer in model.layers
@@ -225,8 +225,8 @@ def _compare_normalizations(source: Source, model: Any) -> None:
     ):
         return
     warnings.warn(
-        "The file's net normalizes across channels otherwise than this model, which "
-        f"costs accuracy: the file has {_listed(source.lrn)}, the model "
+        "The normalization across channels of the file's net differs from this "
+        f"model's, which costs accuracy: the file has {_listed(source.lrn)}, the model "
         f"{_listed(found)} (alpha scales the sum; Caffe's is divided by the size).",
         UserWarning,
         stacklevel=4,
