@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tuning.cluster.resources import Share, check_cpus, cluster_share, local_share
-from tuning.cluster.session import WorkerError, joined_ray, local_ray
+from tuning.cluster.session import WorkerError, imported_ray, joined_ray, local_ray
 from tuning.cluster.worker import NodeError, OracleService, Run, run_trial
 from tuning.oracles.search_oracle import RESTARTS
 from tuning.settings import DataFacts, SearchSettings
@@ -72,7 +72,9 @@ def run_on_ray(
         directory=str(Path(settings.directory or "").resolve()),
         data=settings.to_json()["data"],
     )
-    check_cpus(settings)
+    if settings.address is None:
+        imported_ray()
+        check_cpus(settings)
     name, path = uuid.uuid4().hex, tuple(sys.path)
     run = Run(name, settings, facts, given, keras.backend.backend(), path)
     session: contextlib.AbstractContextManager[Any]

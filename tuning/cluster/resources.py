@@ -146,15 +146,26 @@ def cluster_share(
 
 
 def num_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use.
+
+    The least of what a container (cgroups, of which Ray knows), the affinity and Slurm
+    allow.
+    """
+    from ray._private.utils import get_num_cpus
+
+    bounds = [int(get_num_cpus(override_docker_cpu_warning=True))]
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        bounds.append(len(os.sched_getaffinity(0)))
+    if (allotted := os.environ.get("SLURM_CPUS_ON_NODE", "")).isdecimal():
+        bounds.append(int(allotted))
+    return max(1, min(bounds))
 
 
 def free_memory() -> int:
-    """Return the memory in bytes that new processes can have."""
-    return psutil.virtual_memory().available
+    """Return the memory in bytes that new processes can have, also in a container."""
+    from ray._private.utils import estimate_available_memory
+
+    return min(estimate_available_memory(), psutil.virtual_memory().available)
 
 
 def set_threads(threads: int) -> None:

@@ -61,8 +61,7 @@ def local_ray(data_bytes: int = 0, store: Store | None = None) -> Iterator[Any]:
     Raises:
         WorkerError: Ray cannot start, or raised an error in the meantime.
     """
-    with variables(_LOCAL):  # Some of which Ray reads when it is imported.
-        import ray
+    ray = imported_ray()
     if ray.is_initialized():
         raise WorkerError(
             "A search starts a Ray of its own; received a process that has joined one "
@@ -87,6 +86,13 @@ def local_ray(data_bytes: int = 0, store: Store | None = None) -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
         if store is not None:
             store.ray_file.unlink(missing_ok=True)
+
+
+def imported_ray() -> Any:
+    """Return Ray, imported under the variables that it reads then."""
+    with variables(_LOCAL):
+        import ray
+    return ray
 
 
 def _write_token(file: str) -> str:

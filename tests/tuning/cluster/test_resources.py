@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,58 @@ def test_memory_bounds_the_workers(machine, monkeypatch):
     assert local_share(None, None, None, 99, 0) == (Share(4), 2)
     monkeypatch.setattr(resources, "free_memory", lambda: 0)
     assert local_share(None, None, None, 99, 0) == (Share(8), 1)
+
+
+# What a container of one CPU and 2 GB shows its programs, by version of cgroups.
+CONTAINERS = {
+    "v1": {
+        "cpu/cpu.cfs_quota_us": 100_000,
+        "cpu/cpu.cfs_period_us": 100_000,
+        "memory/memory.limit_in_bytes": 2_000_000_000,
+        "memory/memory.usage_in_bytes": 100_000_000,
+        "memory/memory.stat": "total_inactive_file 0\ntotal_active_file 0",
+    },
+    "v2": {
+        "cpu.max": "100000 100000",
+        "memory.max": 2_000_000_000,
+        "memory.current": 100_000_000,
+        "memory.stat": "inactive_file 0\nactive_file 0",
+        "cgroup.controllers": "cpu memory",
+    },
+}
+SEEN = """
+from tuning.cluster.resources import free_memory, local_share, num_cores
+print(num_cores(), free_memory(), local_share(None, None, None, 12, 0)[1])
+"""
+
+
+@pytest.mark.parametrize("version", CONTAINERS)
+def test_a_container_bounds_cores_and_memory(tmp_path, version):
+    """In a container of one CPU and 2 GB there is one worker of 1.5 GB."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("mounting needs root")
+    for name, content in CONTAINERS[version].items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"{content}\n")
+    # In a mount namespace of its own.
+    script = f'mount --bind {tmp_path} /sys/fs/cgroup && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, sys.executable, SEEN],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    cores, memory, workers = map(int, done.stdout.split())
+    assert (cores, workers) == (1, 1)
+    assert 1_000_000_000 < memory <= 1_900_000_000
+
+
+def test_slurm_bounds_the_cores(monkeypatch):
+    """A job that Slurm gave one CPU of many uses one."""
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    assert resources.num_cores() == 1
 
 
 @pytest.mark.parametrize(("cpus", "workers"), [(9, None), (3, 3)])
