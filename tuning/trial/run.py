@@ -143,7 +143,7 @@ class TrialRunner:
     def _attempt(self, record: TrialRecord, hp: Any, halves_batches: bool) -> Result:
         """Train the trial's network; save the weights of its best epoch."""
         self._state = None
-        best = BestEpoch(Objective(self.settings.objective))
+        best = BestEpoch(Objective(self.settings.objective), record.first_epoch)
         model, state, randomness = begin(
             record, self.store, functools.partial(self._build, hp), best, halves_batches
         )
@@ -158,7 +158,7 @@ class TrialRunner:
                 f"{options['batch_size']}"
             )
         report = functools.partial(self.oracle.report, record.trial)
-        reports = Reports(report, state.history)
+        reports = Reports(report, state.history, record.first_epoch)
         callbacks = [
             FiniteLoss(record.values),
             best,
@@ -184,6 +184,12 @@ class TrialRunner:
             verbose=0,
             **options,
         )
+        if best.epoch is None:
+            raise ValueError(
+                "A trial must train at least one epoch of its own; fit ended before "
+                f"epoch {record.first_epoch + 1} of {record.epochs} did. Let the "
+                "model's fit train, and stop it later, if it stops early."
+            )
         if not reports.is_pruned:
             save_weights(self.store.weights_file(record.trial), best.weights)
         return Result(

@@ -75,6 +75,20 @@ def test_an_exit_fails_the_trial_alone(tmp_path):
     assert search.store.error_file("0").read_text().endswith("SystemExit: 3\n")
 
 
+class Idle(Small):
+    """Trains nothing."""
+
+    def fit(self, *args, **kwargs):
+        """Return at once."""
+
+
+def test_a_trial_without_an_epoch_fails_alone(tmp_path):
+    """If fit ends before an epoch of the trial does, there is no score: it fails."""
+    record = run(tmp_path, Idle).records["0"]
+    assert record.status == "FAILED"
+    assert "ended before epoch 1 of 2 did" in record.failure.message
+
+
 class Huge(Small):
     """Asks TensorFlow for more memory than there is, which takes it ten seconds."""
 
