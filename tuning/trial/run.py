@@ -23,6 +23,7 @@ from tuning.trial.checkpoints import Checkpoints, TrialState, save_weights
 from tuning.trial.failures import (
     OutOfMemory,
     TrialTimeout,
+    chain_of,
     failure_of,
     is_out_of_memory,
 )
@@ -99,11 +100,12 @@ class TrialRunner:
         try:
             with self._watched(record):
                 result = self._attempts(record)
-        except WriteError as error:
-            self.oracle.halt(error.strerror or str(error))
-            return
         # Whatever the network or the user's code raises, sys.exit() too.
         except (Exception, SystemExit) as error:
+            for found in chain_of(error):  # The user's code may have wrapped it.
+                if isinstance(found, WriteError):
+                    self.oracle.halt(found.strerror or str(found))
+                    return
             result = self._failed(failure_of(error))
         self.oracle.end(record.trial, result)
 
