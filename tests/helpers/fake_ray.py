@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import types
 from contextlib import contextmanager
 
-from tuning.cluster import driver
+from tuning.cluster import driver, worker
+from tuning.cluster.resources import Share, num_cores
 from tuning.cluster.worker import NodeError, OracleService
 from tuning.oracles.search_oracle import Result
 from tuning.store.records import Failure
@@ -215,3 +217,13 @@ def drive(ray, run, progress):
     """Run a search's driver on a `FakeRay`; return the oracle's last progress."""
     with environment_kept():
         return driver._Driver(ray, run, None, progress).run()
+
+
+def run_task(run, data):
+    """Run a search's next trial as a task does; for a process of its own."""
+    ray = sys.modules["ray"] = FakeRay(1, None)
+    worker._wait_for = ray.get
+    run.store.run_file.write_text(run.name)
+    service = ray.remote(OracleService).options().remote(run)
+    share = Share(num_cores())
+    assert worker.run_trial(run, "worker-0", share, service, [ray.put(data)]) == "ran"

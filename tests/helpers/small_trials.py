@@ -68,6 +68,7 @@ class Random(Quick):
     """A small network whose training draws from every generator there is."""
 
     kill_at = None  # The step before which the process dies, as of kill -9.
+    stop_at = None  # The step before which it is interrupted, as by Ctrl-C.
     ranges = {**Quick.ranges, "dropout": (0.3, 0.5), "augmentation": (0.1, 0.2)}
 
     def train_step(self, data):
@@ -77,9 +78,11 @@ class Random(Quick):
         return super().train_step((keras.ops.cast(x, "float32") + 20 * noise, y))
 
     def before_step(self, data):
-        """Kill the process, if it is time."""
+        """Kill the process or interrupt it, if it is time."""
         if self.steps == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.steps == self.stop_at:
+            raise KeyboardInterrupt
 
 
 def some_digits(train=128, validation=64):

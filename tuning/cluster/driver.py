@@ -76,7 +76,8 @@ def run_on_ray(
         imported_ray()
         check_cpus(settings)
     name, path = uuid.uuid4().hex, tuple(sys.path)
-    run = Run(name, settings, facts, given, keras.backend.backend(), path)
+    policy = keras.dtype_policies.serialize(keras.config.dtype_policy())
+    run = Run(name, settings, facts, given, keras.backend.backend(), path, policy)
     session: contextlib.AbstractContextManager[Any]
     if settings.address is None:
         data_bytes = data.x_train.nbytes + data.x_val.nbytes

@@ -47,6 +47,8 @@ class Run(NamedTuple):
         given: Values that people named, complete.
         backend: Keras' backend in the process that runs it.
         path: Where that process looks for modules.
+        dtype_policy: Keras' in that process, as `keras.dtype_policies.serialize`
+            returns it: an object would import Keras before `enter`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Run(NamedTuple):
     given: list[dict[str, Any]]
     backend: str
     path: tuple[str, ...]
+    dtype_policy: dict[str, Any]
 
     @property
     def store(self) -> Store:
@@ -65,6 +68,17 @@ class Run(NamedTuple):
         """Give this process what Ray does not; before Keras is imported."""
         os.environ["KERAS_BACKEND"] = self.backend
         sys.path += [folder for folder in self.path if folder not in sys.path]
+
+    def space(self) -> Any:
+        """Return the search space, once Keras has the dtype policy of the search."""
+        import keras
+
+        from tuning.space.search_space import SearchSpace
+
+        space = SearchSpace(self.settings, self.facts)
+        # After the model's module, which may define this policy or set another.
+        keras.config.set_dtype_policy(keras.dtype_policies.get(self.dtype_policy))
+        return space
 
 
 class OracleService:
@@ -89,11 +103,9 @@ class OracleService:
     def oracle(self) -> Any:
         """The oracle; made by the first call, which raises what goes wrong."""
         from tuning.oracles.search_oracle import SearchOracle
-        from tuning.space.search_space import SearchSpace
 
         run = self.run
-        space = SearchSpace(run.settings, run.facts)
-        return SearchOracle(space, run.store, run.given, run.name, self.notify)
+        return SearchOracle(run.space(), run.store, run.given, run.name, self.notify)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the oracle."""
@@ -187,10 +199,9 @@ def _prepare(run: Run, share: Share, service: Any, boxed_data: list[Any]) -> Any
     check_directory(run.store, run.name, node)
     try:
         from tuning.cluster.replicas import missing_gpus, strategy_for
-        from tuning.space.search_space import SearchSpace
         from tuning.trial.run import TrialRunner
 
-        space = SearchSpace(run.settings, run.facts)
+        space = run.space()
         strategy = strategy_for(share.gpus)
     except Exception as error:  # Whatever a package, or the user's module, raises.
         raise NodeError(

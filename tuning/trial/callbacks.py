@@ -17,6 +17,7 @@ class BestEpoch(keras.callbacks.Callback):
 
     Args:
         objective: Of the search.
+        first_epoch: The trial's first; those before are another trial's.
 
     Attributes:
         epoch: Number of the best epoch, from 0; None before the first.
@@ -27,9 +28,10 @@ class BestEpoch(keras.callbacks.Callback):
         ValueError: The model does not report the objective (raised while training).
     """
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, first_epoch: int = 0) -> None:
         super().__init__()
         self.objective = objective
+        self.first_epoch = first_epoch
         self.epoch: int | None = None
         self.score = math.nan
         self.weights: list[np.ndarray] = []
@@ -42,6 +44,8 @@ class BestEpoch(keras.callbacks.Callback):
                 f"The model must report the objective {name!r}; it reported "
                 f"{', '.join(logs)}. Compile it with that metric."
             )
+        if epoch < self.first_epoch:
+            return
         score = float(logs[name])
         if self.epoch is None or self.objective.better(score, self.score):
             self.epoch = epoch
@@ -55,6 +59,7 @@ class Reports(keras.callbacks.Callback):
     Args:
         report: Takes the metrics of all epochs; returns whether to stop.
         history: Of the epochs before, by metric; epochs are added to it here.
+        first_epoch: The trial's first; those before are not reported.
 
     Attributes:
         is_pruned: Whether the oracle has stopped the trial.
@@ -64,10 +69,12 @@ class Reports(keras.callbacks.Callback):
         self,
         report: Callable[[dict[str, list[float]]], bool],
         history: dict[str, list[float]],
+        first_epoch: int = 0,
     ) -> None:
         super().__init__()
         self.report = report
         self.history = history
+        self.first_epoch = first_epoch
         self.is_pruned = False
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -75,6 +82,8 @@ class Reports(keras.callbacks.Callback):
             self._report()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch < self.first_epoch:
+            return
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         stops = self._report()

@@ -35,7 +35,8 @@ class TrialState(BaseModel):
 
     Attributes:
         seed, values: What distinguishes this training from others.
-        history: The metrics of each epoch of this trial, by name.
+        history: The metrics of each epoch from the trial's first on, by name; the
+            epochs before, if it had to train them, are another trial's.
         next_epoch: The epoch to resume at.
         halves_batches: Whether batches are half as large as the values say.
         notes: What happened to the trial, for people.
@@ -52,19 +53,30 @@ class TrialState(BaseModel):
     notes: list[str] = Field(default_factory=list)
     seconds: Annotated[float, Field(ge=0)] = 0.0
 
-    def best_epoch(self, objective: Objective) -> tuple[int, float]:
+    def best_epoch(
+        self, objective: Objective, first_epoch: int
+    ) -> tuple[int, float] | None:
         """Return the best epoch of this trial, the earliest of equals, and its score.
 
+        Args:
+            objective: Of the search.
+            first_epoch: The trial's first.
+
+        Returns:
+            None if no epoch of its own has ended.
+
         Raises:
-            ValueError, KeyError: The history cannot be that of the epochs before
-                `next_epoch`.
+            ValueError, KeyError: The history cannot be that of the epochs from
+                `first_epoch` to `next_epoch`.
         """
-        scores = self.history[objective.name]
-        first = self.next_epoch - len(scores)
-        if first < 0 or {len(past) for past in self.history.values()} != {len(scores)}:
+        count = max(0, self.next_epoch - first_epoch)
+        if any(len(past) != count for past in self.history.values()):
             raise ValueError("its metrics are not of the same epochs")
+        if not count:
+            return None
+        scores = self.history[objective.name]
         score = objective.best(scores)
-        return first + scores.index(score), score
+        return first_epoch + scores.index(score), score
 
 
 class Start(NamedTuple):
@@ -180,8 +192,10 @@ def load(
         fresh = randomness(model)
         set_randomness(model, meta["randomness"])
         set_randomness(model, fresh)
-        if best is not None:
-            epoch, score = state.best_epoch(best.objective)
+        if best is not None and (
+            found := state.best_epoch(best.objective, record.first_epoch)
+        ):
+            epoch, score = found
             name = "weights" if epoch == state.next_epoch - 1 else "best"
             best.weights = _fitting(model.weights, _unnamed(name, arrays))
             best.epoch, best.score = epoch, score

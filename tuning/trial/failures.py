@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 
 from tuning.store.records import Failure
 
@@ -13,6 +14,18 @@ class OutOfMemory(RuntimeError):
 
 class TrialTimeout(RuntimeError):
     """A trial made no progress for too long."""
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and all from which or while handling which it was raised."""
+    waiting: list[BaseException | None] = [error]
+    seen = set()
+    while waiting:
+        found = waiting.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            waiting += [found.__context__, found.__cause__]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ from tuning.trial.checkpoints import Checkpoints, TrialState, save_weights
 from tuning.trial.failures import (
     OutOfMemory,
     TrialTimeout,
+    chain_of,
     failure_of,
     is_out_of_memory,
 )
@@ -99,11 +100,12 @@ class TrialRunner:
         try:
             with self._watched(record):
                 result = self._attempts(record)
-        except WriteError as error:
-            self.oracle.halt(error.strerror or str(error))
-            return
         # Whatever the network or the user's code raises, sys.exit() too.
         except (Exception, SystemExit) as error:
+            for found in chain_of(error):  # The user's code may have wrapped it.
+                if isinstance(found, WriteError):
+                    self.oracle.halt(found.strerror or str(found))
+                    return
             result = self._failed(failure_of(error))
         self.oracle.end(record.trial, result)
 
@@ -143,7 +145,7 @@ class TrialRunner:
     def _attempt(self, record: TrialRecord, hp: Any, halves_batches: bool) -> Result:
         """Train the trial's network; save the weights of its best epoch."""
         self._state = None
-        best = BestEpoch(Objective(self.settings.objective))
+        best = BestEpoch(Objective(self.settings.objective), record.first_epoch)
         model, state, randomness = begin(
             record, self.store, functools.partial(self._build, hp), best, halves_batches
         )
@@ -158,7 +160,7 @@ class TrialRunner:
                 f"{options['batch_size']}"
             )
         report = functools.partial(self.oracle.report, record.trial)
-        reports = Reports(report, state.history)
+        reports = Reports(report, state.history, record.first_epoch)
         callbacks = [
             FiniteLoss(record.values),
             best,
@@ -184,6 +186,12 @@ class TrialRunner:
             verbose=0,
             **options,
         )
+        if best.epoch is None:
+            raise ValueError(
+                "A trial must train at least one epoch of its own; fit ended before "
+                f"epoch {record.first_epoch + 1} of {record.epochs} did. Let the "
+                "model's fit train, and stop it later, if it stops early."
+            )
         if not reports.is_pruned:
             save_weights(self.store.weights_file(record.trial), best.weights)
         return Result(

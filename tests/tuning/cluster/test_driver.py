@@ -7,6 +7,7 @@ import itertools
 import shutil
 import sys
 
+import keras
 import pytest
 from fake_ray import (
     FakeRay,
@@ -56,7 +57,8 @@ def new_run(folder, tuner="random", trials=6, epochs=1, workers=2):
     )
     (folder / "s").mkdir()
     facts = DataFacts((8, 8, 1), 10, None)
-    return Run("run", settings, facts, [], "tensorflow", tuple(sys.path))
+    policy = keras.dtype_policies.serialize(keras.config.dtype_policy())
+    return Run("run", settings, facts, [], "tensorflow", tuple(sys.path), policy)
 
 
 def drive_quietly(ray, run):

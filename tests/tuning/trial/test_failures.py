@@ -17,7 +17,7 @@ from small_trials import Quick, SmallSearch, some_digits
 from tuning.store.files import WriteError
 from tuning.trial import checkpoints
 from tuning.trial import run as run_module
-from tuning.trial.failures import TrialTimeout, is_out_of_memory
+from tuning.trial.failures import TrialTimeout, chain_of, is_out_of_memory
 from tuning.trial.watch import Beats, MainThreadInterrupt, Watch
 
 TOO_MUCH = 2**50  # Bytes; no machine has them.
@@ -73,6 +73,20 @@ def test_an_exit_fails_the_trial_alone(tmp_path):
     search = run(tmp_path, Exiting)
     assert search.records["0"].status == "FAILED"
     assert search.store.error_file("0").read_text().endswith("SystemExit: 3\n")
+
+
+class Idle(Small):
+    """Trains nothing."""
+
+    def fit(self, *args, **kwargs):
+        """Return at once."""
+
+
+def test_a_trial_without_an_epoch_fails_alone(tmp_path):
+    """If fit ends before an epoch of the trial does, there is no score: it fails."""
+    record = run(tmp_path, Idle).records["0"]
+    assert record.status == "FAILED"
+    assert "ended before epoch 1 of 2 did" in record.failure.message
 
 
 class Huge(Small):
@@ -213,6 +227,46 @@ def test_a_full_disk_of_the_search_fails_no_trial(tmp_path, monkeypatch, place):
     assert [record.status for record in search.records.values()] == ["RUNNING"]
     again = run(tmp_path, Small, trials=2)
     assert [record.status for record in again.records.values()] == ["COMPLETED"] * 2
+
+
+class Wrapping(Small):
+    """Has a fit of its own, which raises its own error for whatever it meets."""
+
+    way = ""
+
+    def fit(self, *args, **kwargs):
+        """Train; raise from an error, or while handling one, or both."""
+        try:
+            return super().fit(*args, **kwargs)
+        except OSError as error:
+            if self.way == "from":
+                raise RuntimeError("training stopped") from error
+            try:
+                raise RuntimeError("training stopped") from None
+            except RuntimeError as ours:
+                raise SystemExit(3) from ours
+
+
+@pytest.mark.parametrize("way", ["from", "while handling"])
+def test_a_full_disk_within_another_error_fails_no_trial(tmp_path, monkeypatch, way):
+    """The search halts whatever the user's code makes of what it could not write."""
+
+    def refuse(*_):
+        raise WriteError(errno.ENOSPC, os.strerror(errno.ENOSPC), "file")
+
+    monkeypatch.setattr(checkpoints, "write_arrays", refuse)
+    monkeypatch.setattr(Wrapping, "way", way)
+    search = run(tmp_path, Wrapping, trials=2)
+    assert search.oracle.halted == "No space left on device"
+    assert [record.status for record in search.records.values()] == ["RUNNING"]
+
+
+def test_a_chain_of_errors_ends():
+    """Each error is there once, though two are each other's reason."""
+    first, second = ValueError(), TypeError()
+    first.__context__, second.__cause__, second.__context__ = second, first, first
+    assert set(chain_of(first)) == {first, second}
+    assert len(list(chain_of(first))) == 2
 
 
 def test_an_end_brings_the_epochs_that_could_not_be_written(tmp_path, monkeypatch):

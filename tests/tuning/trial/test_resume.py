@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 
 import keras
@@ -12,6 +13,7 @@ from search_process import forked
 from small_trials import Random, SmallSearch, die_at
 
 from tuning.store.arrays import read_arrays
+from tuning.store.layout import Store
 from tuning.store.recovery import read_record
 from tuning.trial import checkpoints
 
@@ -93,10 +95,7 @@ class Greedy(Random):
         """Allocate."""
         if len(data[0]) > 16:
             np.ones(2**50)
-        if self.steps == self.stop_at:
-            raise KeyboardInterrupt
-
-    stop_at = None
+        super().before_step(data)
 
 
 @pytest.mark.long
@@ -119,43 +118,119 @@ def test_half_the_batch_size_lasts(tmp_path, monkeypatch):
     assert outcome(again) == outcome(whole)
 
 
-HYPERBAND = {"tuner": "hyperband", "trials": 4, "epochs": 3}
+HYPERBAND = {"tuner": "hyperband", "trials": 4, "epochs": 3, "keep": 4}
+
+
+def promoted_in(directory, model, **settings):
+    """Run a Hyperband search; return it with a promoted trial and its parent."""
+    search = SmallSearch(directory, model, **HYPERBAND, **settings).run()
+    child = next(record for record in search.records.values() if record.continues)
+    return search, search.records[child.continues], child
 
 
 @pytest.fixture(scope="module")
 def promoted(tmp_path_factory):
     """Return a Hyperband search, and the records of a promoted trial and its parent."""
-    search = SmallSearch(tmp_path_factory.mktemp("hyperband"), Random, **HYPERBAND)
-    search.run()
-    child = next(record for record in search.records.values() if record.continues)
-    return search, search.records[child.continues], child
+    return promoted_in(tmp_path_factory.mktemp("hyperband"), Random)
 
 
 def test_a_promoted_trial_is_one_training_with_its_parent(promoted):
-    """Hyperband's rounds train as one: weights, optimizer and batches go on."""
-    search, parent, child = promoted
+    """Hyperband's rounds train as one: weights, optimizer and batches continue."""
+    _, parent, child = promoted
     assert (parent.first_epoch, parent.epochs) == (0, 1)
     assert (child.first_epoch, child.epochs) == (1, 3)
     lengths = [len(record.history["loss"]) for record in (parent, child)]
     assert lengths == [1, 2]
     assert child.notes == []
     assert child.history["loss"][0] < parent.history["loss"][0]
-    # Without a checkpoint to go on from, the trial begins at the beginning.
-    for file in search.store.root.glob("trial_*/checkpoint.npz"):
+    assert child.best_epoch >= 1
+
+
+def check_without_parent(search, child, directory, cuts, monkeypatch, **settings):
+    """Train a promoted trial again whose parent's checkpoint is gone.
+
+    It is cut off at each of the steps `cuts`, counted from the start of each process,
+    and must end as it did with that checkpoint. Returns the number of steps of the last
+    process, and the trial's notes.
+    """
+    shutil.copytree(search.store.root, directory)
+    for file in directory.glob("trial_*/checkpoint.npz"):
         file.unlink()
-    search.oracle.records[child.trial] = child.again()
-    search.runner.run(search.records[child.trial])
-    whole = search.records[child.trial]
-    assert whole.notes == [
+    file = Store(directory).trial_file(child.trial)
+    file.write_text(child.again().model_dump_json())
+    model = search.space.settings.load_model_class()
+    monkeypatch.setattr(checkpoints, "MOST_TIME", math.inf)
+    for cut in cuts:
+        monkeypatch.setattr(model, "stop_at", cut)
+        with pytest.raises(KeyboardInterrupt):
+            SmallSearch(directory, model, **HYPERBAND, **settings).run()
+    monkeypatch.setattr(model, "stop_at", None)
+    again = SmallSearch(directory, model, **HYPERBAND, **settings).run()
+    expected, found = outcome(search), outcome(again)
+    notes = found[child.trial][0].pop("notes")
+    assert expected[child.trial][0].pop("notes") == []
+    assert found == expected
+    return model.steps, notes
+
+
+@pytest.mark.parametrize(
+    ("cuts", "steps"),
+    [((), 12), pytest.param((2, 6, 6), 4, marks=pytest.mark.long)],
+)
+def test_a_promoted_trial_does_not_need_its_parent(
+    promoted, tmp_path, monkeypatch, cuts, steps
+):
+    """Without its parent's checkpoint a trial ends with the same bits.
+
+    It trains the parent's epoch, which is neither reported nor ranked nor counted.
+    Cut off there, and in each of its own epochs, it resumes to the same bits, too.
+    """
+    search, parent, child = promoted
+    directory = tmp_path / "again"
+    trained, notes = check_without_parent(search, child, directory, cuts, monkeypatch)
+    assert trained == steps
+    assert notes == [
         f"trained from its first epoch, not from trial {parent.trial}'s last"
     ]
-    assert whole.history == {
-        name: parent.history[name] + values for name, values in child.history.items()
-    }
-    weights = search.store.weights_file(child.trial).read_bytes()
-    search.oracle.records[child.trial] = child
-    assert whole.score >= child.score
-    assert weights
+
+
+@pytest.mark.long
+def test_a_trial_resumes_before_its_first_epoch(tmp_path, monkeypatch):
+    """Cut off between two epochs that are another trial's, it ends with the same bits.
+
+    The best of the trial's own epochs counts, not a better one before.
+    """
+    monkeypatch.setattr(checkpoints, "MOST_TIME", math.inf)
+    found = []
+    for cut in (None, 6):
+        search = SmallSearch(tmp_path / str(cut), Random, epochs=4)
+        record = search.oracle.suggest("worker-0").replace(first_epoch=2)
+        search.oracle.trials.put(record)
+        if cut:
+            monkeypatch.setattr(Random, "stop_at", cut)
+            with pytest.raises(KeyboardInterrupt):
+                search.runner.run(record)
+            assert search.records["0"].history == {}
+        search.runner.run(record)
+        found.append(outcome(search))
+    assert Random.steps == 6 + 12
+    assert found[0] == found[1]
+    record = search.records["0"]
+    assert len(record.history["val_accuracy"]) == 2
+    assert record.score == record.history["val_accuracy"][record.best_epoch - 2]
+
+
+@pytest.mark.long
+def test_half_the_batch_size_needs_no_parent_either(tmp_path, monkeypatch):
+    """A trial that restarts with half batches does not count its parent's epochs."""
+    settings = {"tune": ("dropout",), "retry_oom": True}
+    search, _, child = promoted_in(tmp_path / "whole", Greedy, **settings)
+    directory = tmp_path / "again"
+    trained, notes = check_without_parent(
+        search, child, directory, (1 + 8 + 3,), monkeypatch, **settings
+    )
+    assert trained == 2 * 8
+    assert notes[-1] == "out of memory with the point's batch_size; run with 16"
 
 
 def test_a_killed_search_of_hyperband_ends_as_if_it_were_not(promoted, tmp_path):

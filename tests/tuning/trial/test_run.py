@@ -199,6 +199,19 @@ def test_the_best_epoch_need_not_be_the_last(tmp_path, dtype):
     assert {float(value) for w in model.get_weights() for value in w.flat} == {1.0}
 
 
+def test_epochs_before_the_first_do_not_count():
+    """An epoch that another trial counts is not the best, though it is better."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    best = BestEpoch(Objective("val_accuracy"), first_epoch=2)
+    best.set_model(model)
+    for epoch, accuracy in enumerate((0.5, 1.0, 0.25, 0.75, 0.5)):
+        model.set_weights([np.full(w.shape, epoch) for w in model.weights])
+        best.on_epoch_end(epoch, {"val_accuracy": accuracy})
+        assert (best.epoch is None) == (epoch < 2)
+    assert (best.epoch, best.score) == (3, 0.75)
+    assert {float(value) for w in best.weights for value in w.flat} == {3.0}
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     """Nothing is assigned of weights whose shapes, number or type do not fit."""
     file = tmp_path / "weights.npz"
