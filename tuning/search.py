@@ -15,6 +15,7 @@ from tuning.store.files import StoreError, WriteError, write_csv, write_json
 from tuning.store.layout import Store
 from tuning.store.lock import locked, wait_until_left
 from tuning.store.objective import Objective
+from tuning.store.records import FORMAT
 from tuning.store.recovery import Notify, read_settings
 from tuning.store.results import read_results, table
 from tuning.view.progress import Progress
@@ -297,7 +298,7 @@ def resumed(
 
 def write_settings(settings: SearchSettings, store: Store) -> None:
     """Write search.json."""
-    write_json(store.settings_file, {"format": 2, **settings.to_json()})
+    write_json(store.settings_file, {"format": FORMAT, **settings.to_json()})
 
 
 def _disk_message(store: Store, reason: str | None) -> str:
