@@ -276,7 +276,8 @@ class SearchSettings(BaseModel):
             found: Any = importlib.import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
-        except Exception as error:  # Whatever the module raises.
+        # Whatever the module raises, sys.exit() too.
+        except (Exception, SystemExit) as error:
             raise ValueError(
                 'model must be "package.module:Class" of a module that can be '
                 f"imported; received model={self.model!r}: {type(error).__name__}: "
