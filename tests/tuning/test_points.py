@@ -26,7 +26,7 @@ POINTS = ({"batch_size": 128}, {"optimizer": "sgd", "weight_decay": 1e-3})
 def completed(*points, **limits):
     """Return completed points."""
     space = new_space(**limits) if limits else SPACE
-    return complete("start_with", points, space)
+    return [item.values for item in complete("start_with", points, space)]
 
 
 @pytest.mark.parametrize(
@@ -308,6 +308,22 @@ def test_equal_presets_are_messages(tmp_path):
     messages = []
     extend(tmp_path, None, messages, start_with=("paper", "ungrouped"))
     assert messages[-1].endswith("since they are the same here: paper, ungrouped")
+    extend(tmp_path, None, messages, start_with=("paper", "paper", "slim"))
+    assert messages[-2].endswith("since they are the same here: paper, paper")
+
+
+def test_what_is_nearest_to_a_preset_is_found_once(tmp_path, monkeypatch):
+    """A preset's values and the report of its differences are of one comparison."""
+    compared, messages = [], []
+
+    def compare(preset, *arguments):
+        compared.append(preset)
+        return nearest_point(preset, *arguments)
+
+    monkeypatch.setattr("alexnet.compare.nearest.nearest_point", compare)
+    extend(tmp_path, None, messages, start_with=("paper",), add=("slim", {}))
+    assert compared == ["paper", "slim"]
+    assert [line.partition(" ")[0] for line in messages] == compared
 
 
 def test_a_search_starts_with_a_preset(tmp_path, capsys):
