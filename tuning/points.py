@@ -10,14 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuning.settings import SearchSettings
+from tuning.settings import Given, SearchSettings
 from tuning.store.records import allows
 
 if TYPE_CHECKING:
     from tuning.space.search_space import SearchSpace
     from tuning.store.recovery import Notify
-
-Given = dict[str, Any] | str
 
 
 class CompleteValues(NamedTuple):
@@ -26,7 +24,7 @@ class CompleteValues(NamedTuple):
     Attributes:
         given: Values by name, or the name of a preset.
         values: Of every active hyperparameter, by name.
-        changes: One line for each difference from the preset; empty for values.
+        changes: One line for each difference from the preset; empty for a dict.
     """
 
     given: Given
@@ -47,32 +45,32 @@ def given_points(text: str) -> tuple[Given, ...]:
     Raises:
         ValueError: A file cannot be read, or holds something else.
     """
-    points: list[Given] = []
+    given: list[Given] = []
     for part in filter(None, map(str.strip, text.split(","))):
         is_file = part.endswith(".json") or "/" in part
-        points += _read(part) if is_file else [part]
-    return tuple(points)
+        given += _read(part) if is_file else [part]
+    return tuple(given)
 
 
 def _read(path: str) -> list[dict[str, Any]]:
     """Read a JSON file that holds values by name, or a list of such."""
     try:
-        points = json.loads(Path(path).read_bytes())
+        given = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"The file of points must be readable JSON; received {path}: {error}."
+            f"A file of values must be readable JSON; received {path}: {error}."
         ) from error
-    points = [points] if isinstance(points, dict) else points
-    if not isinstance(points, list) or not all(isinstance(p, dict) for p in points):
+    given = [given] if isinstance(given, dict) else given
+    if not isinstance(given, list) or not all(isinstance(v, dict) for v in given):
         raise ValueError(
-            "The file of points must hold a point, as best/hyperparameters.json does, "
-            f"or a list of points; received {path}, which holds something else."
+            "A file of values must hold values by name, as best/hyperparameters.json "
+            f"does, or a list of such; received {path}, which holds something else."
         )
-    return points
+    return given
 
 
 def check_presets(settings: SearchSettings, presets: dict[str, Any]) -> None:
-    """Check that each name among a search's points is a preset's.
+    """Check that each name in `start_with` and `add` is a preset's.
 
     Raises:
         ValueError: One is not; says which there are.
@@ -80,16 +78,16 @@ def check_presets(settings: SearchSettings, presets: dict[str, Any]) -> None:
     from alexnet.checks import unknown
 
     for name in ("start_with", "add"):
-        for index, point in enumerate(getattr(settings, name)):
-            if not isinstance(point, str) or point in presets:
+        for index, item in enumerate(getattr(settings, name)):
+            if not isinstance(item, str) or item in presets:
                 continue
-            file = f"There is no file {point!r} either."
-            if Path(point).exists():
-                file = f"For the file, write ./{point}."
+            file = f"There is no file {item!r} either."
+            if Path(item).exists():
+                file = f"For the file, write ./{item}."
             raise ValueError(
-                f"A point must be given by its values or be the name of a preset; "
-                f"received {point!r} in {name}[{index}]. "
-                f"{unknown('preset', point, presets)} {file}"
+                f"{name} must hold values by name, or names of presets; received "
+                f"{item!r} in {name}[{index}]. "
+                f"{unknown('preset', item, presets)} {file}"
             )
 
 
@@ -123,7 +121,7 @@ def complete(
         if not space.is_within_limits(values):
             cost = space.cost(values)
             raise ValueError(
-                "A point must lie within the limits; received "
+                "Given values must be within the limits; received "
                 f"max_parameters={settings.max_parameters}, "
                 f"max_multiply_adds={settings.max_multiply_adds} and {item!r} in "
                 f"{where}, whose network has {cost.parameters:,} parameters and "
@@ -163,14 +161,14 @@ def given_values(
     new = complete("add", settings.add[len(remembered) :], space)
     if stored is None:
         _report_start(start, notify)
-    reasons = {_key(values): f"trial {trial}" for trial, values in tried.items()}
+    reasons = {_key(values): f"trial {trial} has" for trial, values in tried.items()}
     for item in (*start, *added):
-        reasons.setdefault(_key(item.values), "a point that it has yet to try")
+        reasons.setdefault(_key(item.values), "the search has yet to try")
     for item in new:
         if reason := reasons.get(_key(item.values)):
-            notify(f"Not added, since the search has it as {reason}: {item.given}")
+            notify(f"Not added, since {reason} these values: {item.given}")
             continue
-        reasons[_key(item.values)] = "a point that is added"
+        reasons[_key(item.values)] = "this command already adds"
         added.append(item)
         _report_changes(item, notify)
     settings = settings.replace(add=tuple(item.given for item in added))
@@ -189,8 +187,8 @@ def _report_start(start: list[CompleteValues], notify: Notify) -> None:
 
 
 def _report_changes(item: CompleteValues, notify: Notify) -> None:
-    """Report what is not as published in values that are given as a preset."""
-    if isinstance(item.given, str):
+    """Report what is not as published in the values of a preset."""
+    if item.changes:
         head = f"{item.given} is tried as near to it as the space allows. "
         notify("\n  ".join([head + "Not as published:", *item.changes]))
 
@@ -200,18 +198,18 @@ def _key(values: dict[str, Any]) -> str:
 
 
 def _with_defaults(
-    where: str, point: dict[str, Any], space: SearchSpace
+    where: str, given: dict[str, Any], space: SearchSpace
 ) -> dict[str, Any]:
     names = list(dict.fromkeys(entry.name for entry in space.entries))
-    for name in point:
+    for name in given:
         if name not in names:
             raise ValueError(
-                "A point must name hyperparameters of the space; received "
-                f"{name}={point[name]!r} in {where}. They are {', '.join(names)}."
+                "Given values must name hyperparameters of the space; received "
+                f"{name}={given[name]!r} in {where}. They are {', '.join(names)}."
             )
 
     def value_of(entry: Any) -> Any:
-        value = point.get(entry.name, entry.default)
+        value = given.get(entry.name, entry.default)
         if not allows(entry, value):
             raise ValueError(_refusal(where, entry, value))
         if hasattr(entry, "min_value"):
@@ -219,11 +217,11 @@ def _with_defaults(
         return entry.values[list(entry.values).index(value)]  # 32 for 32.0
 
     values = space.draw(value_of)
-    for name in point:
+    for name in given:
         if name not in values:
             raise ValueError(
-                "A point must name hyperparameters that have an effect; received "
-                f"{name}={point[name]!r} in {where}, which needs {_needs(name, space)}."
+                "Given values must name hyperparameters with an effect; received "
+                f"{name}={given[name]!r} in {where}, which needs {_needs(name, space)}."
                 " Leave it out, or give the other its value."
             )
     return values

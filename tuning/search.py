@@ -60,7 +60,7 @@ def run_search(settings: SearchSettings) -> SearchResult:
 
     Everything lies in `settings.directory`. To resume a search that was
     interrupted, call this again with the same settings; a finished one only
-    writes its results again. With more `trials`, or points to `add`, it continues.
+    writes its results again. With more `trials`, or values to `add`, it continues.
 
     Args:
         settings: Of the search.
@@ -228,7 +228,7 @@ class Search:
         best = next(iter(Objective(settings.objective).ranked_rows(rows)), None)
         if not rows:
             raise SearchError(
-                "The search must find a point within the limits; received "
+                "The search must find values within the limits; received "
                 f"max_parameters={settings.max_parameters} and "
                 f"max_multiply_adds={settings.max_multiply_adds}, and none was found "
                 "among those that come first. Raise the limits, or name fewer "
@@ -259,8 +259,8 @@ class Search:
         if len(rows) < settings.total_trials:
             print(
                 f"The search ended after {len(rows)} of {settings.total_trials} "
-                "trials: the space has no more points, or none within the limits was "
-                "found."
+                "trials: the space has no more values to try, or none within the "
+                "limits was found."
             )
         if not store.weights_file(best["trial"]).exists():
             raise SearchError(
@@ -292,7 +292,7 @@ def resumed(
             f"whose search differs in {'; '.join(differences)}. Use the same "
             "settings, or another directory."
         )
-    added = [point for point in given.add if point not in stored.add]
+    added = [values for values in given.add if values not in stored.add]
     return given.replace(add=(*stored.add, *added))
 
 

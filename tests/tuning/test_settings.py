@@ -205,7 +205,7 @@ def test_stores_paths_of_data_from_the_root(tmp_path, monkeypatch):
 
 
 def test_differences_name_both_values():
-    """A setting that differs is told with the stored and the given value."""
+    """A setting that differs is reported with the stored and the given value."""
     stored = SearchSettings(seed=1, tune=("optimizer",)).to_json()
     given_now = SearchSettings(seed=2, tune=("batch_size",))
     assert given_now.differences(stored) == [
