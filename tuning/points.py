@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning.settings import Given, SearchSettings
-from tuning.store.records import allows
+from tuning.store.records import allows, key_of
 
 if TYPE_CHECKING:
     from tuning.space.search_space import SearchSpace
@@ -161,14 +161,14 @@ def given_values(
     new = complete("add", settings.add[len(remembered) :], space)
     if stored is None:
         _report_start(start, notify)
-    reasons = {_key(values): f"trial {trial} has" for trial, values in tried.items()}
+    reasons = {key_of(values): f"trial {trial} has" for trial, values in tried.items()}
     for item in (*start, *added):
-        reasons.setdefault(_key(item.values), "the search has yet to try")
+        reasons.setdefault(key_of(item.values), "the search has yet to try")
     for item in new:
-        if reason := reasons.get(_key(item.values)):
+        if reason := reasons.get(key_of(item.values)):
             notify(f"Not added, since {reason} these values: {item.given}")
             continue
-        reasons[_key(item.values)] = "this command already adds"
+        reasons[key_of(item.values)] = "this command already adds"
         added.append(item)
         _report_changes(item, notify)
     settings = settings.replace(add=tuple(item.given for item in added))
@@ -180,7 +180,7 @@ def _report_start(start: list[CompleteValues], notify: Notify) -> None:
     first: dict[str, CompleteValues] = {}
     for item in start:
         _report_changes(item, notify)
-        same = first.setdefault(_key(item.values), item)
+        same = first.setdefault(key_of(item.values), item)
         if same is not item:
             names = f"{same.given}, {item.given}"
             notify(f"Tried once, since they are the same here: {names}")
@@ -191,10 +191,6 @@ def _report_changes(item: CompleteValues, notify: Notify) -> None:
     if item.changes:
         head = f"{item.given} is tried as near to it as the space allows. "
         notify("\n  ".join([head + "Not as published:", *item.changes]))
-
-
-def _key(values: dict[str, Any]) -> str:
-    return repr(sorted(values.items()))
 
 
 def _with_defaults(

@@ -69,7 +69,7 @@ def run_search(settings: SearchSettings) -> SearchResult:
         StoreError: The directory cannot be used, is in use, holds a search with
             other settings or of version 0.1, or takes no more.
         ValueError: The images, the model or the limits cannot be used.
-        SearchError: Every trial failed.
+        SearchError: No trial completed.
     """
     store = Store(settings.directory or "")
     store.create()

@@ -218,6 +218,11 @@ def check_values(values: dict[str, Any], space: list[Any]) -> None:
             raise ValueError(f"{name}={value!r}, which is out of range")
 
 
+def key_of(values: dict[str, Any]) -> str:
+    """Return a text that is the same for the same values, whatever their order."""
+    return repr(sorted(values.items()))
+
+
 def allows(entry: Any, value: Any) -> bool:
     """Return whether a hyperparameter of the space may have a value."""
     if not hasattr(entry, "min_value"):
