@@ -8,16 +8,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuning.settings import SearchSettings
-from tuning.store.records import allows
+from tuning.settings import Given, SearchSettings
+from tuning.store.records import allows, key_of
 
 if TYPE_CHECKING:
     from tuning.space.search_space import SearchSpace
     from tuning.store.recovery import Notify
 
-Given = dict[str, Any] | str
+
+class CompleteValues(NamedTuple):
+    """What is given, and what is tried for it.
+
+    Attributes:
+        given: Values by name, or the name of a preset.
+        values: Of every active hyperparameter, by name.
+        changes: One line for each difference from the preset; empty for a dict.
+    """
+
+    given: Given
+    values: dict[str, Any]
+    changes: list[str]
 
 
 def given_points(text: str) -> tuple[Given, ...]:
@@ -33,32 +45,32 @@ def given_points(text: str) -> tuple[Given, ...]:
     Raises:
         ValueError: A file cannot be read, or holds something else.
     """
-    points: list[Given] = []
+    given: list[Given] = []
     for part in filter(None, map(str.strip, text.split(","))):
         is_file = part.endswith(".json") or "/" in part
-        points += _read(part) if is_file else [part]
-    return tuple(points)
+        given += _read(part) if is_file else [part]
+    return tuple(given)
 
 
 def _read(path: str) -> list[dict[str, Any]]:
     """Read a JSON file that holds values by name, or a list of such."""
     try:
-        points = json.loads(Path(path).read_bytes())
+        given = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"The file of points must be readable JSON; received {path}: {error}."
+            f"A file of values must be readable JSON; received {path}: {error}."
         ) from error
-    points = [points] if isinstance(points, dict) else points
-    if not isinstance(points, list) or not all(isinstance(p, dict) for p in points):
+    given = [given] if isinstance(given, dict) else given
+    if not isinstance(given, list) or not all(isinstance(v, dict) for v in given):
         raise ValueError(
-            "The file of points must hold a point, as best/hyperparameters.json does, "
-            f"or a list of points; received {path}, which holds something else."
+            "A file of values must hold values by name, as best/hyperparameters.json "
+            f"does, or a list of such; received {path}, which holds something else."
         )
-    return points
+    return given
 
 
 def check_presets(settings: SearchSettings, presets: dict[str, Any]) -> None:
-    """Check that each name among a search's points is a preset's.
+    """Check that each name in `start_with` and `add` is a preset's.
 
     Raises:
         ValueError: One is not; says which there are.
@@ -66,52 +78,58 @@ def check_presets(settings: SearchSettings, presets: dict[str, Any]) -> None:
     from alexnet.checks import unknown
 
     for name in ("start_with", "add"):
-        for index, point in enumerate(getattr(settings, name)):
-            if not isinstance(point, str) or point in presets:
+        for index, item in enumerate(getattr(settings, name)):
+            if not isinstance(item, str) or item in presets:
                 continue
-            file = f"There is no file {point!r} either."
-            if Path(point).exists():
-                file = f"For the file, write ./{point}."
+            file = f"There is no file {item!r} either."
+            if Path(item).exists():
+                file = f"For the file, write ./{item}."
             raise ValueError(
-                f"A point must be given by its values or be the name of a preset; "
-                f"received {point!r} in {name}[{index}]. "
-                f"{unknown('preset', point, presets)} {file}"
+                f"{name} must hold values by name, or names of presets; received "
+                f"{item!r} in {name}[{index}]. "
+                f"{unknown('preset', item, presets)} {file}"
             )
 
 
-def complete(name: str, points: Iterable[Given], space: SearchSpace) -> list[dict]:
-    """Return the values of every active hyperparameter of each point, checked.
+def complete(
+    name: str, given: Iterable[Given], space: SearchSpace
+) -> list[CompleteValues]:
+    """Return the values of every active hyperparameter of what is given, checked.
 
     Args:
-        name: Of the setting that the points come from.
-        points: Values by name, where what is left out has its default; or the names
+        name: Of the setting that they come from.
+        given: Values by name, where what is left out has its default; or the names
             of presets.
         space: Of the search.
 
     Raises:
-        ValueError: A point has an unknown name, a value out of range, or one that
-            does not vary or has no effect; or its network is beyond the limits.
+        ValueError: There is an unknown name, a value out of range, or one that does
+            not vary or has no effect; or the network is beyond the limits.
     """
-    settings = space.settings
+    from alexnet.compare.nearest import nearest_point
+
+    settings, hypermodel = space.settings, space.hypermodel
     completed = []
-    for index, point in enumerate(points):
+    for index, item in enumerate(given):
         where = f"{name}[{index}]"
-        if isinstance(point, str):
-            values = _nearest(point, space).values
+        changes: list[str] = []
+        if isinstance(item, str):
+            shape, model = hypermodel.image_shape, hypermodel.model
+            values, changes = nearest_point(item, space.hp, shape, model)
         else:
-            values = _complete(where, point, space)
+            values = _with_defaults(where, item, space)
         if not space.is_within_limits(values):
             cost = space.cost(values)
             raise ValueError(
-                "A point must lie within the limits; received "
+                "Given values must be within the limits; received "
                 f"max_parameters={settings.max_parameters}, "
-                f"max_multiply_adds={settings.max_multiply_adds} and {point!r} in "
+                f"max_multiply_adds={settings.max_multiply_adds} and {item!r} in "
                 f"{where}, whose network has {cost.parameters:,} parameters and "
                 f"{cost.multiply_adds:,} multiply-adds for images of "
-                f"{space.hypermodel.image_shape}. Raise the limits, make the images "
+                f"{hypermodel.image_shape}. Raise the limits, make the images "
                 "smaller with image_size, or leave it out."
             )
-        completed.append(values)
+        completed.append(CompleteValues(item, values, changes))
     return completed
 
 
@@ -122,10 +140,10 @@ def given_values(
     tried: dict[str, dict[str, Any]],
     notify: Notify,
 ) -> tuple[SearchSettings, list[dict[str, Any]]]:
-    """Return the settings less the added points that were tried, and all given values.
+    """Return the settings less the added values that were tried, and all given values.
 
-    A point that the search remembers stays: the same command adds it once. How new
-    points differ from the presets that they are named after is reported.
+    Values that the search remembers stay: the same command adds them once. How new
+    ones differ from the presets that they are named after is reported.
 
     Args:
         settings: Of the command; what `stored` was given comes first in `add`.
@@ -138,60 +156,56 @@ def given_values(
         ValueError: As of `complete`.
     """
     remembered = () if stored is None else stored.add
-    new = settings.add[len(remembered) :]
     start = complete("start_with", settings.start_with, space)
-    known = [*start, *complete("add", remembered, space)]
-    for index, point in enumerate(() if stored else settings.start_with):
-        _report_changes(point, space, notify)
-        if known[index] in known[:index]:
-            first = settings.start_with[known.index(known[index])]
-            notify(f"Tried once, since they are the same here: {first}, {point}")
-    reasons = {_key(values): f"trial {trial}" for trial, values in tried.items()}
-    for values in known:
-        reasons.setdefault(_key(values), "a point that it has yet to try")
-    kept = list(remembered)
-    for point, values in zip(new, complete("add", new, space), strict=True):
-        if _key(values) in reasons:
-            reason = reasons[_key(values)]
-            notify(f"Not added, since the search has it as {reason}: {point}")
+    added = complete("add", remembered, space)
+    new = complete("add", settings.add[len(remembered) :], space)
+    if stored is None:
+        _report_start(start, notify)
+    reasons = {key_of(values): f"trial {trial} has" for trial, values in tried.items()}
+    for item in (*start, *added):
+        reasons.setdefault(key_of(item.values), "the search has yet to try")
+    for item in new:
+        if reason := reasons.get(key_of(item.values)):
+            notify(f"Not added, since {reason} these values: {item.given}")
             continue
-        reasons[_key(values)] = "a point that is added"
-        kept.append(point)
-        known.append(values)
-        _report_changes(point, space, notify)
-    return settings.replace(add=tuple(kept)), known
+        reasons[key_of(item.values)] = "this command already adds"
+        added.append(item)
+        _report_changes(item, notify)
+    settings = settings.replace(add=tuple(item.given for item in added))
+    return settings, [item.values for item in (*start, *added)]
 
 
-def _key(values: dict[str, Any]) -> str:
-    return repr(sorted(values.items()))
+def _report_start(start: list[CompleteValues], notify: Notify) -> None:
+    """Report what differs from presets in what a new search starts with."""
+    first: dict[str, CompleteValues] = {}
+    for item in start:
+        _report_changes(item, notify)
+        same = first.setdefault(key_of(item.values), item)
+        if same is not item:
+            names = f"{same.given}, {item.given}"
+            notify(f"Tried once, since they are the same here: {names}")
 
 
-def _nearest(preset: str, space: SearchSpace) -> Any:
-    """Return the values, and the differences, of what is nearest to a preset."""
-    from alexnet.compare.nearest import nearest_point
-
-    hypermodel = space.hypermodel
-    return nearest_point(preset, space.hp, hypermodel.image_shape, hypermodel.model)
-
-
-def _report_changes(point: Given, space: SearchSpace, notify: Notify) -> None:
-    """Report what is not as published in a point that is given as a preset."""
-    if isinstance(point, str):
-        head = f"{point} is tried as near to it as the space allows. Not as published:"
-        notify("\n  ".join([head, *_nearest(point, space).changes]))
+def _report_changes(item: CompleteValues, notify: Notify) -> None:
+    """Report what is not as published in the values of a preset."""
+    if item.changes:
+        head = f"{item.given} is tried as near to it as the space allows. "
+        notify("\n  ".join([head + "Not as published:", *item.changes]))
 
 
-def _complete(where: str, point: dict[str, Any], space: SearchSpace) -> dict[str, Any]:
+def _with_defaults(
+    where: str, given: dict[str, Any], space: SearchSpace
+) -> dict[str, Any]:
     names = list(dict.fromkeys(entry.name for entry in space.entries))
-    for name in point:
+    for name in given:
         if name not in names:
             raise ValueError(
-                "A point must name hyperparameters of the space; received "
-                f"{name}={point[name]!r} in {where}. They are {', '.join(names)}."
+                "Given values must name hyperparameters of the space; received "
+                f"{name}={given[name]!r} in {where}. They are {', '.join(names)}."
             )
 
     def value_of(entry: Any) -> Any:
-        value = point.get(entry.name, entry.default)
+        value = given.get(entry.name, entry.default)
         if not allows(entry, value):
             raise ValueError(_refusal(where, entry, value))
         if hasattr(entry, "min_value"):
@@ -199,11 +213,11 @@ def _complete(where: str, point: dict[str, Any], space: SearchSpace) -> dict[str
         return entry.values[list(entry.values).index(value)]  # 32 for 32.0
 
     values = space.draw(value_of)
-    for name in point:
+    for name in given:
         if name not in values:
             raise ValueError(
-                "A point must name hyperparameters that have an effect; received "
-                f"{name}={point[name]!r} in {where}, which needs {_needs(name, space)}."
+                "Given values must name hyperparameters with an effect; received "
+                f"{name}={given[name]!r} in {where}, which needs {_needs(name, space)}."
                 " Leave it out, or give the other its value."
             )
     return values

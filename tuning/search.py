@@ -16,6 +16,7 @@ from tuning.store.files import StoreError, WriteError, write_csv, write_json
 from tuning.store.layout import Store
 from tuning.store.lock import locked, wait_until_left
 from tuning.store.objective import Objective
+from tuning.store.records import FORMAT
 from tuning.store.recovery import Notify, read_settings
 from tuning.store.results import read_results, table
 from tuning.view.progress import Progress
@@ -60,7 +61,7 @@ def run_search(settings: SearchSettings) -> SearchResult:
 
     Everything lies in `settings.directory`. To resume a search that was
     interrupted, call this again with the same settings; a finished one only
-    writes its results again. With more `trials`, or points to `add`, it continues.
+    writes its results again. With more `trials`, or values to `add`, it continues.
 
     Args:
         settings: Of the search.
@@ -69,7 +70,7 @@ def run_search(settings: SearchSettings) -> SearchResult:
         StoreError: The directory cannot be used, is in use, holds a search with
             other settings or of version 0.1, or takes no more.
         ValueError: The images, the model or the limits cannot be used.
-        SearchError: Every trial failed.
+        SearchError: No trial completed.
     """
     store = Store(settings.directory or "")
     store.create()
@@ -231,7 +232,7 @@ class Search:
         best = next(iter(Objective(settings.objective).ranked_rows(rows)), None)
         if not rows:
             raise SearchError(
-                "The search must find a point within the limits; received "
+                "The search must find values within the limits; received "
                 f"max_parameters={settings.max_parameters} and "
                 f"max_multiply_adds={settings.max_multiply_adds}, and none was found "
                 "among those that come first. Raise the limits, or name fewer "
@@ -262,8 +263,8 @@ class Search:
         if len(rows) < settings.total_trials:
             print(
                 f"The search ended after {len(rows)} of {settings.total_trials} "
-                "trials: the space has no more points, or none within the limits was "
-                "found."
+                "trials: the space has no more values to try, or none within the "
+                "limits was found."
             )
         if not store.weights_file(best["trial"]).exists():
             raise SearchError(
@@ -295,7 +296,7 @@ def resumed(
             f"whose search differs in {'; '.join(differences)}. Use the same "
             "settings, or another directory."
         )
-    added = [point for point in given.add if point not in stored.add]
+    added = [values for values in given.add if values not in stored.add]
     return given.replace(add=(*stored.add, *added))
 
 
@@ -313,7 +314,7 @@ def _about(data: Any, rescale: float | None) -> Iterator[str]:
 
 def write_settings(settings: SearchSettings, store: Store) -> None:
     """Write search.json."""
-    write_json(store.settings_file, {"format": 2, **settings.to_json()})
+    write_json(store.settings_file, {"format": FORMAT, **settings.to_json()})
 
 
 def _disk_message(store: Store, reason: str | None) -> str:

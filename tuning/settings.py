@@ -44,15 +44,15 @@ GROWING_SETTINGS = frozenset({"trials", "add"})
 
 # What a setting must be, by its name or by pydantic's type of the error.
 _ADDRESS = '"auto" or "host:port", as `ray start` prints it'
-_POINTS = "a sequence of points, each a dict of values by name or the name of a preset"
+_GIVEN = "a sequence of dicts of values by name and of names of presets"
 _KINDS = {
     "data": "a name or a path",
     "directory": "a name or a path",
     "tune": "a sequence of hyperparameter names or patterns",
     "image_size": "a whole number or (height, width)",
     "address": _ADDRESS,
-    "start_with": _POINTS,
-    "add": _POINTS,
+    "start_with": _GIVEN,
+    "add": _GIVEN,
     "extra_forbidden": "a setting of a search",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -127,7 +127,7 @@ Whole = Annotated[int, Field(strict=True, ge=0)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True)]
 Switch = Annotated[bool, Field(strict=True)]
-Points = tuple[dict[str, Any] | str, ...]
+Given = dict[str, Any] | str  # Values by name, or the name of a preset.
 
 
 class SearchSettings(BaseModel):
@@ -148,15 +148,15 @@ class SearchSettings(BaseModel):
     """Images: digits, mnist, fashion_mnist, cifar10, cifar100, a folder of class
     folders, or an .npz file with x and y."""
     tuner: Tuner = "random"
-    """How points are chosen."""
+    """How values are chosen."""
     trials: Count = 12
-    """Points to try, at most; a search may be resumed with more."""
+    """Trials to run, at most; a search may be resumed with more."""
     epochs: Count = 10
     """Epochs of a trial; with hyperband of its longest trials."""
     directory: PathText | None = None
     """Where the search lives; runs/ and the data's name if not given."""
     seed: Whole = 0
-    """Of the points drawn, the initial weights and the batches."""
+    """Of the values drawn, the initial weights and the batches."""
     model: Annotated[Any, BeforeValidator(_model_text)] = DEFAULT_MODEL
     """AlexNet or a subclass of yours that other processes can import; in Python
     also the class itself."""
@@ -220,11 +220,11 @@ class SearchSettings(BaseModel):
     isolate_trials: Switch = False
     """Run each trial in a process of its own, so that what it leaves in memory goes
     with it; not with 0 workers."""
-    start_with: Points = ()
-    """Points to try first, among the trials: presets, and in Python dicts of
+    start_with: tuple[Given, ...] = ()
+    """Values to try first, among the trials: presets, and in Python dicts of
     hyperparameters by name, where what is left out has its default."""
-    add: Points = ()
-    """Points to try next, beyond the trials, at any time; a search remembers them."""
+    add: tuple[Given, ...] = ()
+    """Values to try next, beyond the trials, at any time; a search remembers them."""
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -251,7 +251,7 @@ class SearchSettings(BaseModel):
             )
         if len(self.start_with) > self.trials:
             raise ValueError(
-                "start_with must hold at most as many points as there are trials; "
+                "start_with must have at most as many items as there are trials; "
                 f"received start_with={list(self.start_with)!r} and "
                 f"trials={self.trials}. Raise trials."
             )
@@ -276,7 +276,8 @@ class SearchSettings(BaseModel):
             found: Any = importlib.import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
-        except Exception as error:  # Whatever the module raises.
+        # Whatever the module raises, sys.exit() too.
+        except (Exception, SystemExit) as error:
             raise ValueError(
                 'model must be "package.module:Class" of a module that can be '
                 f"imported; received model={self.model!r}: {type(error).__name__}: "
@@ -322,7 +323,7 @@ class SearchSettings(BaseModel):
 
     @property
     def total_trials(self) -> int:
-        """`trials` and the points beyond them."""
+        """`trials`, and the values added beyond them."""
         return self.trials + len(self.add)
 
     def differences(self, other: dict[str, Any]) -> list[str]:

@@ -43,9 +43,9 @@ def new_oracle(directory, tuner="random", run="run", notify=print, **settings):
     settings = settings_of(directory, tuner, **settings)
     space = SearchSpace(settings, FACTS)
     given = [
-        values
+        item.values
         for name in ("start_with", "add")
-        for values in complete(name, getattr(settings, name), space)
+        for item in complete(name, getattr(settings, name), space)
     ]
     return SearchOracle(space, Store(directory), given, run, notify)
 

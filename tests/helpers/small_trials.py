@@ -46,7 +46,7 @@ class Quick(AlexNet):
 
     @classmethod
     def search_space(cls, hp, image_shape):
-        """Read a point of a space of small networks."""
+        """Read the configuration of a space of small networks."""
         return super().search_space(hp, image_shape, **cls.ranges)
 
     def compile(self, *args, **kwargs):

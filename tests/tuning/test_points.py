@@ -1,4 +1,4 @@
-"""Points that people name: checked before anything starts, and tried first."""
+"""Values that people name: checked before anything starts, and tried first."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ from tuning.store.layout import Store
 pytestmark = pytest.mark.usefixtures("no_fsync")
 SPACE = new_space()
 DEFAULT = SPACE.default
-POINTS = ({"batch_size": 128}, {"optimizer": "sgd", "weight_decay": 1e-3})
+GIVEN = ({"batch_size": 128}, {"optimizer": "sgd", "weight_decay": 1e-3})
 
 
-def completed(*points, **limits):
-    """Return completed points."""
+def completed(*given, **limits):
+    """Return the values that are tried for what is given."""
     space = new_space(**limits) if limits else SPACE
-    return complete("start_with", points, space)
+    return [item.values for item in complete("start_with", given, space)]
 
 
 @pytest.mark.parametrize(
-    ("content", "points"),
+    ("content", "given"),
     [('{"dropout": 0.5}', ({"dropout": 0.5},)), ("[{}, {}]", ({}, {})), ("[]", ())],
 )
-def test_reads_a_point_or_a_list(tmp_path, content, points):
-    """A file holds one point, or a list of points."""
-    (tmp_path / "points.json").write_text(content)
-    assert given_points(f"{tmp_path}/points.json") == points
+def test_reads_values_or_a_list(tmp_path, content, given):
+    """A file holds values by name, or a list of such."""
+    (tmp_path / "values.json").write_text(content)
+    assert given_points(f"{tmp_path}/values.json") == given
 
 
 @pytest.mark.parametrize("content", ["", "{", "3", '["a"]', "[" * 100_000])
-def test_refuses_files_without_points(tmp_path, content):
+def test_refuses_files_without_values(tmp_path, content):
     """A file that holds anything else is refused with its name."""
-    (tmp_path / "points.json").write_text(content)
-    with pytest.raises(ValueError, match=r"file of points must .*received .*points\.j"):
-        given_points(f"{tmp_path}/points.json")
+    (tmp_path / "values.json").write_text(content)
+    with pytest.raises(ValueError, match=r"file of values must .*received .*values\.j"):
+        given_points(f"{tmp_path}/values.json")
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     """A file that is not there is refused with its name."""
     with pytest.raises(ValueError, match=r"received .*none\.json: .*No such file"):
         given_points(f"{tmp_path}/none.json")
 
 
-def test_what_a_point_leaves_out_has_its_default():
-    """A point is completed with the defaults of what is active at it."""
+def test_what_is_left_out_has_its_default():
+    """Values are completed with the defaults of what they make active."""
     assert completed({}) == [DEFAULT]
-    (point,) = completed(POINTS[1])
-    assert point["optimizer"] == "sgd"
-    assert point["weight_decay"] == 1e-3
-    assert "sgd_learning_rate" in point
-    assert "adamw_learning_rate" not in point
-    (point,) = completed({"batch_size": 32.0})
-    assert type(point["batch_size"]) is int
-    (point,) = completed({"dropout": 0}, tune=("dropout",))
-    assert type(point["dropout"]) is float
+    (values,) = completed(GIVEN[1])
+    assert values["optimizer"] == "sgd"
+    assert values["weight_decay"] == 1e-3
+    assert "sgd_learning_rate" in values
+    assert "adamw_learning_rate" not in values
+    (values,) = completed({"batch_size": 32.0})
+    assert type(values["batch_size"]) is int
+    (values,) = completed({"dropout": 0}, tune=("dropout",))
+    assert type(values["dropout"]) is float
 
 
 @pytest.mark.parametrize(
-    ("point", "message"),
+    ("given", "message"),
     [
         ({"batchsize": 3}, r"received batchsize=3 in start_with\[0\]\. They are res"),
         ({"batch_size": 17}, r"batch_size must be one of 16, 32, 64, 128; received"),
@@ -84,14 +84,14 @@ def test_what_a_point_leaves_out_has_its_default():
         ),
     ],
 )
-def test_refuses_what_is_no_point_of_the_space(point, message):
+def test_refuses_values_outside_the_space(given, message):
     """A name or value outside the space is refused with rule, value and remedy."""
     with pytest.raises(ValueError, match=message):
-        completed(point)
+        completed(given)
 
 
-def test_refuses_points_beyond_the_limits():
-    """A point whose network is too large is refused, with the limits and its size."""
+def test_refuses_values_beyond_the_limits():
+    """Values whose network is too large are refused, with the limits and its size."""
     cost = SPACE.cost(DEFAULT)
     completed({}, max_parameters=cost.parameters)
     match = (
@@ -105,20 +105,20 @@ def test_refuses_points_beyond_the_limits():
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_start_points_come_first(tmp_path, tuner):
-    """Start points run first, then the default point and what is drawn without them."""
-    oracle = new_oracle(tmp_path / "a", tuner, start_with=POINTS, epochs=9)
+def test_given_values_come_first(tmp_path, tuner):
+    """Given values run first, then the default ones and what is drawn without them."""
+    oracle = new_oracle(tmp_path / "a", tuner, start_with=GIVEN, epochs=9)
     begun = [values for _, values in drive(oracle, steps=9)]
-    assert begun[:3] == [*completed(*POINTS), DEFAULT]
+    assert begun[:3] == [*completed(*GIVEN), DEFAULT]
     plain = drive(new_oracle(tmp_path / "b", tuner, epochs=9), steps=5)
-    if tuner != "bayesian":  # It has learnt of other points.
+    if tuner != "bayesian":  # It has learnt of other values.
         assert begun[2:4] == [values for _, values in plain][:2]
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_start_points_survive_restarts(tmp_path, tuner):
-    """With start points, too, a restart before every call changes no trial."""
-    options = {"start_with": POINTS, "add": ({"batch_size": 16},)}
+def test_given_values_survive_restarts(tmp_path, tuner):
+    """With given values, too, a restart before every call changes no trial."""
+    options = {"start_with": GIVEN, "add": ({"batch_size": 16},)}
     whole = drive(new_oracle(tmp_path / "a", tuner, **options))
     assert len(whole) == 10
     broken = drive(
@@ -128,11 +128,11 @@ def test_start_points_survive_restarts(tmp_path, tuner):
     assert broken == whole
 
 
-def test_a_grid_visits_start_points_once(tmp_path):
-    """Start points are tried once, on the grid or not, and the whole grid, too."""
+def test_a_grid_visits_given_values_once(tmp_path):
+    """Given values are tried once, on the grid or not, and the whole grid, too."""
     tune = ("optimizer", "batch_size", "weight_decay")
-    points = ({"batch_size": 64}, {"weight_decay": 1.234e-4}, {})
-    oracle = new_oracle(tmp_path, "grid", trials=999, tune=tune, start_with=points)
+    given = ({"batch_size": 64}, {"weight_decay": 1.234e-4}, {})
+    oracle = new_oracle(tmp_path, "grid", trials=999, tune=tune, start_with=given)
     values = next(e.values for e in SPACE.entries if e.name == "weight_decay")
     default = DEFAULT["weight_decay"]
     begun = [
@@ -146,8 +146,8 @@ def test_a_grid_visits_start_points_once(tmp_path):
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_more_trials_go_on_as_if_there_had_been_more(tmp_path, tuner):
-    """A search that is extended tries the points of one that was longer at once."""
+def test_more_trials_continue_as_if_there_had_been_more(tmp_path, tuner):
+    """A search that is extended tries the values of one that was longer at once."""
 
     def numbered(oracle):
         # Of 12 trials the first is "00", of 9 "0".
@@ -175,29 +175,31 @@ def extend(directory, stored, messages, **settings):
     )
 
 
-def test_added_points_come_next_and_once(tmp_path):
-    """Added points run next, beyond the trials; the same command adds them once."""
+def test_added_values_come_next_and_once(tmp_path):
+    """Added values run next, beyond the trials; the same command adds them once."""
     stored, messages = settings_of(tmp_path), []
     begun = drive(new_oracle(tmp_path))
-    given = (*POINTS, {}, begun[4][1], POINTS[0])
+    given = (*GIVEN, {}, begun[4][1], GIVEN[0])
     more, values = extend(tmp_path, stored, messages, add=given)
-    assert more.add == POINTS
-    assert values == completed(*POINTS)
-    assert [line.split(":")[0].split(" as ")[1] for line in messages] == [
-        *("trial 0", "trial 4", "a point that is added")
+    assert more.add == GIVEN
+    assert values == completed(*GIVEN)
+    assert [line.split(" these")[0] for line in messages] == [
+        "Not added, since trial 0 has",
+        "Not added, since trial 4 has",
+        "Not added, since this command already adds",
     ]
     begun = drive(new_oracle(tmp_path, add=more.add))
-    assert [values for _, values in begun] == completed(*POINTS)
+    assert [values for _, values in begun] == completed(*GIVEN)
     messages.clear()
-    again, values = extend(tmp_path, more, messages, add=POINTS)
-    assert (again, values) == (more, completed(*POINTS))
+    again, values = extend(tmp_path, more, messages, add=GIVEN)
+    assert (again, values) == (more, completed(*GIVEN))
     assert messages == []
     assert extend(tmp_path, more, messages)[0] == more
     assert drive(new_oracle(tmp_path, add=again.add)) == []
 
 
-def test_an_added_point_is_checked(tmp_path):
-    """A point to add that is none of the space is refused under its name."""
+def test_added_values_are_checked(tmp_path):
+    """Values to add that are outside the space are refused under their setting."""
     with pytest.raises(ValueError, match=r"batch_size=3 in add\[1\]"):
         new_oracle(tmp_path, add=({}, {"batch_size": 3}))
     for name in ("start_with", "add"):
@@ -207,31 +209,31 @@ def test_an_added_point_is_checked(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_other_start_points_are_refused(tmp_path):
-    """Start points belong to a search; others are refused with the difference."""
-    stored = settings_of(tmp_path, start_with=POINTS[:1])
+def test_other_values_to_start_with_are_refused(tmp_path):
+    """What a search starts with is its own; other values are refused by name."""
+    stored = settings_of(tmp_path, start_with=GIVEN[:1])
     with pytest.raises(StoreError, match=r"differs in start_with: \[\{'batch_size': "):
         resumed(stored, settings_of(tmp_path), Store(tmp_path))
-    same = settings_of(tmp_path, start_with=json.loads(json.dumps(POINTS[:1])))
+    same = settings_of(tmp_path, start_with=json.loads(json.dumps(GIVEN[:1])))
     assert resumed(stored, same, Store(tmp_path)) == stored
 
 
 @pytest.mark.parametrize(
-    ("text", "points"),
+    ("text", "given"),
     [
         ("", ()),
         ("paper", ("paper",)),
-        ("paper, points.json,./caffe", ("paper", *POINTS, {"dropout": 0.5})),
+        ("paper, values.json,./caffe", ("paper", *GIVEN, {"dropout": 0.5})),
         ("caffe,", ("caffe",)),
     ],
 )
-def test_the_command_line_mixes_presets_and_files(tmp_path, monkeypatch, text, points):
+def test_the_command_line_mixes_presets_and_files(tmp_path, monkeypatch, text, given):
     """A name is a preset's, even beside such a file; .json or a folder make a file."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "points.json").write_text(json.dumps(POINTS))
+    (tmp_path / "values.json").write_text(json.dumps(GIVEN))
     (tmp_path / "caffe").write_text('{"dropout": 0.5}')
-    assert given_points(text) == points
-    assert SearchSettings(start_with=points).start_with == points
+    assert given_points(text) == given
+    assert SearchSettings(start_with=given).start_with == given
 
 
 @pytest.mark.parametrize("name", ["start_with", "add"])
@@ -252,20 +254,20 @@ def test_unknown_presets_are_refused_first(tmp_path, monkeypatch, name):
         check_presets(settings, SPACE.hypermodel.model.presets)
 
 
-def test_a_preset_is_a_point_within_what_varies():
-    """A preset's point has the defaults of what `tune` does not name."""
-    (point,) = completed("paper")
-    assert point["optimizer"] == "sgd"
-    assert point["batch_size"] == 128
-    assert point["num_blocks"] == DEFAULT["num_blocks"]
+def test_a_preset_has_values_within_what_varies():
+    """Of a preset's values, those that `tune` does not name are the defaults."""
+    (values,) = completed("paper")
+    assert values["optimizer"] == "sgd"
+    assert values["batch_size"] == 128
+    assert values["num_blocks"] == DEFAULT["num_blocks"]
     model = SPACE.hypermodel.model
-    assert point == nearest_point("paper", SPACE.hp, (8, 8, 1), model).values
-    assert completed(dict(point)) == [point]
+    assert values == nearest_point("paper", SPACE.hp, (8, 8, 1), model).values
+    assert completed(dict(values)) == [values]
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_presets_come_first(tmp_path, tuner):
-    """Presets run in their order, before the default point; equal ones once."""
+    """Presets run in their order, before the default values; equal ones once."""
     names = ("cifar10_quick", "paper", "ungrouped")
     oracle = new_oracle(tmp_path, tuner, start_with=names, epochs=9)
     begun = [values for _, values in drive(oracle, steps=9)]
@@ -296,18 +298,43 @@ def test_a_preset_is_added_once(tmp_path):
     )
     assert more.add == ("slim", "cifar10_full")
     assert messages[0].startswith(
-        "Not added, since the search has it as a point that it"
+        "Not added, since the search has yet to try these values: ungrouped"
     )
     assert [line.partition(" ")[0] for line in messages[1:]] == ["cifar10_full"]
     with pytest.raises(StoreError, match=r"start_with: \['net145', 'torchvision'\] t"):
         extend(tmp_path, stored, messages, start_with=("net145",))
 
 
-def test_equal_presets_are_messages(tmp_path):
-    """Two presets that the space cannot tell apart are one trial, and that is said."""
+def test_equal_presets_are_reported(tmp_path):
+    """Two presets that the space cannot tell apart are one trial, which is reported."""
     messages = []
     extend(tmp_path, None, messages, start_with=("paper", "ungrouped"))
     assert messages[-1].endswith("since they are the same here: paper, ungrouped")
+    extend(tmp_path, None, messages, start_with=("paper", "paper", "slim"))
+    assert messages[-2].endswith("since they are the same here: paper, paper")
+
+
+def test_what_is_nearest_to_a_preset_is_found_once(tmp_path, monkeypatch):
+    """A preset's values and the report of its differences are of one comparison."""
+    compared, messages = [], []
+
+    def compare(preset, *arguments):
+        compared.append(preset)
+        return nearest_point(preset, *arguments)
+
+    monkeypatch.setattr("alexnet.compare.nearest.nearest_point", compare)
+    extend(tmp_path, None, messages, start_with=("paper",), add=("slim", {}))
+    assert compared == ["paper", "slim"]
+    assert [line.partition(" ")[0] for line in messages] == compared
+
+
+def test_a_preset_as_published_has_no_report(tmp_path, monkeypatch):
+    """Nothing is reported of a preset that the space has as it was published."""
+    messages = []
+    found = nearest_point("paper", SPACE.hp, (8, 8, 1))._replace(changes=[])
+    monkeypatch.setattr("alexnet.compare.nearest.nearest_point", lambda *_: found)
+    extend(tmp_path, None, messages, start_with=("paper",))
+    assert messages == []
 
 
 def test_a_search_starts_with_a_preset(tmp_path, capsys):

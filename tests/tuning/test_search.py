@@ -50,7 +50,7 @@ print(model.evaluate(data.x_val, data.y_val, verbose=0, return_dict=True)["accur
 
 
 def python(*arguments, cwd=ROOT, timeout=200):
-    """Run Python in a process of its own; return what it came to."""
+    """Run Python in a process of its own; return the finished process."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
@@ -113,7 +113,7 @@ def test_results_have_a_row_per_trial(here):
 
 
 def test_result_is_the_best_trial(here):
-    """The result is the trial with the best score, with its point."""
+    """The result is the trial with the best score, with its values."""
     scores = {row["trial"]: row["score"] for row in here.rows}
     assert here.score == scores[here.trial] == max(scores.values())
     stored = json.loads((here.directory / "best" / "hyperparameters.json").read_text())
@@ -176,7 +176,7 @@ def best_of(rows):
 
 
 def test_status_and_best_show_a_search(by_command):
-    """`status` counts the trials and ranks them; `best` shows the best point."""
+    """`status` counts the trials and ranks them; `best` shows the best values."""
     _, directory = by_command
     rows = rows_of(directory)
     status = python("-m", "tuning", "status", directory)
@@ -223,7 +223,7 @@ def test_other_settings_are_refused_with_the_difference(here):
 
 
 def test_impossible_limits_are_refused_before_anything_starts(tmp_path):
-    """Limits that no point meets leave no directory behind."""
+    """Limits that no values meet leave no directory behind."""
     settings = {**OPTIONS, "tune": ("batch_size",), "max_parameters": 1000}
     with pytest.raises(ValueError, match=r"max_parameters=1000 .*fewest parameters"):
         run_search(SearchSettings(directory=tmp_path / "search", **settings))
@@ -297,17 +297,17 @@ def scores_of(result):
 
 
 def test_a_search_grows_and_survives_damage(tmp_path, monkeypatch, capsys):
-    """More trials and added points run next; damaged files cost nothing but a rerun."""
+    """More trials and added values run next; damaged files cost nothing but a rerun."""
     monkeypatch.setattr(Fixable, "is_broken", False)
     first = scores_of(run_search(small(tmp_path)))
-    point = {"weight_decay": 1.5e-4}
-    more = run_search(small(tmp_path, trials=3, add=(point,)))
+    added = {"weight_decay": 1.5e-4}
+    more = run_search(small(tmp_path, trials=3, add=(added,)))
     scores = scores_of(more)
     assert list(scores) == ["0", "1", "2", "3"]
     assert {trial: scores[trial] for trial in first} == first
     assert more.rows[2]["hyperparameters"]["weight_decay"] == 1.5e-4
     stored = json.loads((tmp_path / "search.json").read_text())
-    assert (stored["trials"], stored["add"]) == (3, [point])
+    assert (stored["trials"], stored["add"]) == (3, [added])
 
     with pytest.raises(StoreError, match="trials: 3 there, 2 here, and they may only"):
         run_search(small(tmp_path))
@@ -325,11 +325,11 @@ def test_a_search_grows_and_survives_damage(tmp_path, monkeypatch, capsys):
     ):
         file.write_bytes(file.read_bytes()[:-20])
     capsys.readouterr()
-    again = run_search(small(tmp_path, trials=3, add=(point,)))
-    told = capsys.readouterr().out
+    again = run_search(small(tmp_path, trials=3, add=(added,)))
+    output = capsys.readouterr().out
     assert len(list(tmp_path.rglob("*.damaged-1"))) == 3
     for name in ("search.json", f"_{worst}/trial.json", "weights.npz"):
-        assert told.count(f"{name}. It is set aside as") == 1
+        assert output.count(f"{name}. It is set aside as") == 1
     # One lost its record, the other its weights.
     run_again = {worst, more.trial}
     for trial, before in zip("0123", records, strict=True):

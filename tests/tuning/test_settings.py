@@ -205,7 +205,7 @@ def test_stores_paths_of_data_from_the_root(tmp_path, monkeypatch):
 
 
 def test_differences_name_both_values():
-    """A setting that differs is told with the stored and the given value."""
+    """A setting that differs is reported with the stored and the given value."""
     stored = SearchSettings(seed=1, tune=("optimizer",)).to_json()
     given_now = SearchSettings(seed=2, tune=("batch_size",))
     assert given_now.differences(stored) == [
@@ -312,12 +312,14 @@ class Unregistered(AlexNet):
         (f"{__name__}:Unregistered", "@keras.saving.register_keras_serializable()"),
         ("broken_nets:Net", "SyntaxError"),
         ("raising_nets:Net", "ZeroDivisionError: division by zero"),
+        ("exiting_nets:Net", "SystemExit: 3. Install the package"),
     ],
 )
 def test_refuses_models_that_cannot_be_loaded(model, reason, tmp_path, monkeypatch):
     """A model that is missing, broken or no AlexNet is refused with the reason."""
     (tmp_path / "broken_nets.py").write_text("class Net(:\n")
     (tmp_path / "raising_nets.py").write_text("1 / 0\n")
+    (tmp_path / "exiting_nets.py").write_text("import sys\nsys.exit(3)\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=rf"(?s)received model='{model}'.*") as caught:
         SearchSettings(model=model).load_model_class()

@@ -32,9 +32,10 @@ from alexnet import AlexNet
 class Wide(AlexNet):
     @classmethod
     def search_space(cls, hp, image_shape):
-        point = super().search_space(hp, image_shape, num_blocks=(2, 2))
-        point["model"]["dense_activation"] = hp.Choice("activation", ["relu", "gelu"])
-        return point
+        configuration = super().search_space(hp, image_shape, num_blocks=(2, 2))
+        activation = hp.Choice("activation", ["relu", "gelu"])
+        configuration["model"]["dense_activation"] = activation
+        return configuration
 """
 
 
@@ -72,7 +73,7 @@ def folder(tmp_path_factory):
         Image.fromarray(x[index]).save(file)
     (folder / "nets.py").write_text(NETS)
     (folder / "file").write_text("")
-    (folder / "point.json").write_text('{"batch_size": 17}')
+    (folder / "values.json").write_text('{"batch_size": 17}')
     write_json(folder / "damaged" / "search.json", {})
     write_json(folder / "begun" / "search.json", SearchSettings().to_json())
     return folder
@@ -92,8 +93,8 @@ ERRORS = {
         ["search", "--tune", "batch_size", "--max-parameters", "9"],
         "received max_parameters=9 and",
     ),
-    "no-such-point": (
-        ["search", "--start-with", "point.json"],
+    "no-such-values": (
+        ["search", "--start-with", "values.json"],
         "batch_size must be one of 16, 32, 64, 128; received batch_size=17",
     ),
     "no-such-file": (["search", "--add", "none.json"], "received none.json: "),
@@ -119,7 +120,7 @@ def run(folder, monkeypatch, capsys):
 
 
 def check_error(name, status, output, message):
-    """Check that an error is told on standard error, without a traceback; status 1."""
+    """Check that an error is on standard error, without a traceback; status 1."""
     assert status == 1
     assert ERRORS[name][1] in message
     assert "Traceback" not in message
@@ -218,7 +219,7 @@ def test_options_are_the_settings(folder, monkeypatch):
         "keep": ("2", 2),
         "prune": ("halving", "halving"),
         "trial_timeout": ("60", 60.0),
-        "start_with": ("paper,point.json", ("paper", {"batch_size": 17})),
+        "start_with": ("paper,values.json", ("paper", {"batch_size": 17})),
         "add": ("slim", ("slim",)),
     }
     switches = {"horizontal_flip": True, "retry_oom": True, "isolate_trials": True}
@@ -254,7 +255,7 @@ def test_space_lists_every_hyperparameter_with_its_range(folder):
 
 
 def test_best_points_to_the_model_of_the_best_trial_alone(folder, run):
-    """While a search goes on, best/ may hold the model of an earlier best trial."""
+    """While a search runs, best/ may hold the model of an earlier best trial."""
     search = ("search", "--data", "some.npz", *TINY, "--directory", "b")
     assert end(start(*search, cwd=folder))[0] == 0
     for command in (["status", "b"], ["best", "b"]):

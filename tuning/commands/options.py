@@ -35,21 +35,21 @@ def _pixels(text: str) -> int | tuple[int, ...]:
     return sides[0] if len(sides) == 1 else sides
 
 
-_POINTS = _Parsed("points", given_points)
+_GIVEN = _Parsed("values", given_points)
 _TYPES: dict[str, click.ParamType] = {
     "data": click.Path(readable=False),
     "directory": click.Path(readable=False),
     "tune": _Parsed("names", _patterns),
     "image_size": _Parsed("pixels", _pixels),
-    "start_with": _POINTS,
-    "add": _POINTS,
+    "start_with": _GIVEN,
+    "add": _GIVEN,
 }
 _METAVARS = {"model": "MODULE:CLASS", "trial_timeout": "SECONDS"}
 # What a text on the command line can be, beside what the setting's own text says.
 _MORE = {
     "tune": " Separated by commas.",
-    "start_with": " Here, presets and .json files of points, separated by commas.",
-    "add": " Presets and .json files of points, separated by commas.",
+    "start_with": " Here, presets and .json files of values, separated by commas.",
+    "add": " Presets and .json files of values, separated by commas.",
 }
 
 

@@ -144,12 +144,12 @@ class SearchOracle:
         if record.has_ended:
             return
         changes = {**result._asdict(), "notes": list(result.notes)}
+        is_pruned = changes.pop("is_pruned")
         if result.failure is not None:
             status, score = "FAILED", None
         else:
-            status = "PRUNED" if changes["is_pruned"] else "COMPLETED"
+            status = "PRUNED" if is_pruned else "COMPLETED"
             score = self.objective.best(record.history[self.objective.name])
-        del changes["is_pruned"]
         ended = record.replace(
             **changes, status=status, score=score, worker=None, ended=time.time()
         )

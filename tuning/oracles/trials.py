@@ -6,7 +6,7 @@ from typing import Any
 
 from tuning.settings import derive_seed
 from tuning.space.search_space import MAX_DRAWS, SearchSpace
-from tuning.store.records import TrialRecord
+from tuning.store.records import TrialRecord, key_of
 
 # KerasTuner gives up after as many values in a row that were tried.
 MAX_TRIED = 21
@@ -41,7 +41,7 @@ class Trials:
             self.records = dict(sorted(self.records.items(), key=_number))
         # One that continues another has the other's values, which may be lost.
         if is_new and record.continues is None:
-            self._tried.add(_key(record.values))
+            self._tried.add(key_of(record.values))
             self._ends.add(record.draws)
 
     def running(self) -> dict[str, TrialRecord]:
@@ -65,15 +65,15 @@ class Trials:
 
     def is_new(self, values: dict[str, Any]) -> bool:
         """Return whether values were not tried and are within the limits."""
-        return _key(values) not in self._tried and self.space.is_within_limits(values)
+        return key_of(values) not in self._tried and self.space.is_within_limits(values)
 
     def is_given(self, values: dict[str, Any]) -> bool:
         """Return whether people named these values."""
-        return _key(values) in map(_key, self.given)
+        return key_of(values) in map(key_of, self.given)
 
     def next_given(self) -> dict[str, Any] | None:
         """Return the first values that people named that were not tried."""
-        untried = (v for v in self.given if _key(v) not in self._tried)
+        untried = (v for v in self.given if key_of(v) not in self._tried)
         return next((dict(values) for values in untried), None)
 
     def draw(self) -> dict[str, Any] | None:
@@ -89,7 +89,7 @@ class Trials:
         start, num_tried, num_beyond = self.draws, 0, 0
         while num_tried < MAX_TRIED and num_beyond < MAX_DRAWS:
             values = self.space.draw(self._sample)
-            if _key(values) not in self._tried:
+            if key_of(values) not in self._tried:
                 if self.space.is_within_limits(values):
                     return values
                 num_tried, num_beyond = 0, num_beyond + 1
@@ -107,7 +107,3 @@ class Trials:
 
 def _number(item: tuple[str, TrialRecord]) -> int:
     return int(item[0])
-
-
-def _key(values: dict[str, Any]) -> str:
-    return repr(sorted(values.items()))

@@ -11,7 +11,7 @@ version is to be read first.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import keras_tuner
@@ -45,6 +45,15 @@ class SharedHyperParameters(keras_tuner.HyperParameters):
         """Return a copy with the given values."""
         copied = self.copy()
         copied.values = dict(values)
+        return copied
+
+    def vary_only(self, names: Container[str]) -> SharedHyperParameters:
+        """Return a copy in which all others than `names` are fixed at their default."""
+        copied = SharedHyperParameters()
+        for entry in self.space:
+            if entry.name not in names:
+                entry = Fixed(entry.name, entry.default, conditions=entry.conditions)
+            copied.merge([entry])
         return copied
 
 

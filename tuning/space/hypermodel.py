@@ -35,7 +35,7 @@ class Cost(NamedTuple):
 
 
 class HyperAlexNet(keras_tuner.HyperModel):
-    """Builds, compiles and trains the AlexNet at a point of the search space.
+    """Builds, compiles and trains the AlexNet that hyperparameters describe.
 
     For use in `tuning.run_search` and in KerasTuner itself:
 
@@ -80,7 +80,7 @@ class HyperAlexNet(keras_tuner.HyperModel):
         self.model.search_space(hp, self.image_shape)
 
     def build(self, hp: Any) -> AlexNet:
-        """Return the compiled network at a point."""
+        """Return the compiled network."""
         model = self._network(hp)
         model.compile(
             optimizer=self._optimizer(self._training(hp)),
@@ -90,15 +90,15 @@ class HyperAlexNet(keras_tuner.HyperModel):
         return model
 
     def fit(self, hp: Any, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        """Train on arrays with the point's batch size and augmentation.
+        """Train on arrays with the batch size and augmentation of the values.
 
         Args:
-            hp: The point.
-            model: What `build` returned for it.
+            hp: The hyperparameters, with their values.
+            model: What `build` returned for them.
             *args, **kwargs: As of `keras.Model.fit`; x and y may be arrays, tensors,
                 or lists that hold one. Anything else that `fit` takes as x, such as a
-                `tf.data.Dataset`, is used as it is, without the point's batch size
-                and augmentation.
+                `tf.data.Dataset`, is used as it is, without the batch size and the
+                augmentation of the values.
 
         Returns:
             The `keras.callbacks.History`.
@@ -147,11 +147,11 @@ class HyperAlexNet(keras_tuner.HyperModel):
         return model.fit(batches, **arguments)
 
     def batch_size(self, hp: Any) -> int:
-        """Return the images per batch at a point."""
+        """Return the number of images per batch."""
         return self._training(hp)["batch_size"]
 
     def cost(self, hp: Any) -> Cost:
-        """Return the cost of the network at a point, without making its weights.
+        """Return the cost of the network, without making its weights.
 
         The first network is built all the same: a class that cannot be fails at once.
         """
@@ -160,7 +160,7 @@ class HyperAlexNet(keras_tuner.HyperModel):
             key = json.dumps(arguments)
         except TypeError:  # Of objects, two of which may look the same.
             return self._measured(hp)
-        if key in self._costs:  # Another point with the same network.
+        if key in self._costs:  # Other values, the same network.
             return self._costs[key]
         predicted = self._predicted(arguments) if self._costs else None
         cost = self._measured(hp) if predicted is None else Cost(*predicted)

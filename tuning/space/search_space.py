@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tuning.settings import DataFacts, SearchSettings, derive_seed
-from tuning.space.engine import Fixed, SharedHyperParameters
+from tuning.space.engine import SharedHyperParameters
 from tuning.space.hypermodel import Cost, HyperAlexNet
 
 # How many times values are drawn before the search for some within the limits ends.
@@ -112,15 +112,13 @@ def _declared(hypermodel: HyperAlexNet, tune: tuple[str, ...]) -> SharedHyperPar
     if not tune:
         return full
     names = [entry.name for entry in full.space]
+    varied: set[str] = set()
     for pattern in tune:
-        if not fnmatch.filter(names, pattern):
+        matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+        varied.update(matches)
+        if not matches:
             raise ValueError(
                 "tune must name hyperparameters of the space; received the pattern "
                 f"{pattern!r}, which matches none of {', '.join(names)}."
             )
-    space = SharedHyperParameters()
-    for entry in full.space:
-        if not any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in tune):
-            entry = Fixed(entry.name, entry.default, conditions=entry.conditions)
-        space.merge([entry])
-    return space
+    return full.vary_only(varied)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,8 @@ from pydantic import (
 )
 
 ENDED = ("COMPLETED", "PRUNED", "FAILED")
-FORMAT = 2  # Of search.json and trial.json.
+Format = Literal[2]  # Of search.json and trial.json.
+FORMAT: Format = get_args(Format)[0]
 MAX_TEXT = 500
 TOLERANCE = 1e-9  # Of floats that are drawn on a logarithmic scale.
 
@@ -122,7 +123,7 @@ class TrialRecord(Strict):
         failure: Why it failed, if it did.
     """
 
-    format: Literal[2] = 2
+    format: Format = FORMAT
     trial: TrialId
     values: Values
     seed: Count
@@ -215,6 +216,11 @@ def check_values(values: dict[str, Any], space: list[Any]) -> None:
     for name, value in values.items():
         if name in entries and not any(allows(e, value) for e in entries[name]):
             raise ValueError(f"{name}={value!r}, which is out of range")
+
+
+def key_of(values: dict[str, Any]) -> str:
+    """Return a text that is the same for the same values, whatever their order."""
+    return repr(sorted(values.items()))
 
 
 def allows(entry: Any, value: Any) -> bool:

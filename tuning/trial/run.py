@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -94,9 +93,7 @@ class TrialRunner:
                 with contextlib.suppress(OSError):
                     part.unlink()
         self._state = None
-        # What the trial before left in Keras and in memory.
-        clear_session()
-        gc.collect()
+        clear_session()  # What the trial before left in Keras and in memory.
         try:
             with self._watched(record):
                 result = self._attempts(record)

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_first_trial_is_the_default_point(tmp_path, tuner):
+def test_first_trial_has_the_default_values(tmp_path, tuner):
     """Whatever the tuner, the first values tried are the default ones."""
     record = new_oracle(tmp_path, tuner, tune=()).suggest("worker-0")
     assert record.values == new_space(tune=()).default

@@ -41,7 +41,7 @@ def test_the_median_rule_is_that_of_vizier(own, others):
 
 @given(VALUES, OTHERS)
 def test_halving_keeps_the_best_third_of_a_rung(own, others):
-    """At 1, 3 and 9 epochs the best third goes on, of equals all; elsewhere all do."""
+    """At 1, 3 and 9 epochs the best third and its equals continue; elsewhere all do."""
     epochs = len(own)
     there = [values[epochs - 1] for values in others if len(values) >= epochs]
     order = sorted([*there, own[-1]], reverse=True)
@@ -51,14 +51,14 @@ def test_halving_keeps_the_best_third_of_a_rung(own, others):
 
 
 @pytest.mark.parametrize(
-    ("num_others", "go_on"), [(0, 1), (1, 1), (4, 1), (5, 2), (8, 3), (9, 3)]
+    ("num_others", "kept"), [(0, 1), (1, 1), (4, 1), (5, 2), (8, 3), (9, 3)]
 )
-def test_a_third_of_those_at_a_rung_includes_the_trial(num_others, go_on):
-    """Of n trials at a rung, its own included, n // 3 go on, and one at least."""
+def test_a_third_of_those_at_a_rung_includes_the_trial(num_others, kept):
+    """Of n trials at a rung, its own included, n // 3 continue, and at least one."""
     others = [[float(n)] for n in range(num_others)]
     for better in range(num_others + 1):
         own = num_others - better - 0.5
-        assert halving_stops([own], others, True) == (better >= go_on)
+        assert halving_stops([own], others, True) == (better >= kept)
 
 
 @pytest.mark.parametrize("rule", [median_stops, halving_stops])
@@ -72,14 +72,14 @@ def test_less_is_better_where_it_is(rule, own, others):
 @pytest.mark.parametrize("rule", [median_stops, halving_stops])
 @given(own=VALUES, others=OTHERS)
 def test_the_best_is_never_stopped(rule, own, others):
-    """A trial that no other was ever better than goes on."""
+    """A trial that no other was ever better than continues."""
     best = max(value for values in [own, *others] for value in values)
     assert not rule([*own[:-1], best], others, True)
 
 
 @given(st.permutations(range(27)))
 def test_halving_bounds_what_reaches_the_next_rung(scores):
-    """However trials come, the best of all goes on, and of the last third not all."""
+    """However trials come, the best of all continues; of the last third not all do."""
     alive, seen = [], []
     for score in scores:
         if not halving_stops([float(score)], [[float(s)] for s in seen], True):
@@ -140,7 +140,7 @@ def test_every_oracle_prunes(tmp_path, tuner):
 
 
 def test_bayesian_search_learns_from_what_was_pruned(tmp_path):
-    """A pruned trial counts with its score where the next point is chosen."""
+    """A pruned trial counts with its score where the next values are chosen."""
     oracle = pruning_oracle(tmp_path, "bayesian")
     drive(oracle, SCORES[:6])
     oracle.suggest("worker-0")
@@ -183,7 +183,7 @@ class Eager(AlexNet):
 
     @classmethod
     def search_space(cls, hp, image_shape):
-        """Read a point of a space of small networks."""
+        """Read the configuration of a space of small networks."""
         small = {"num_blocks": (2, 2), "filters": ((16,), (32,)), "use_lrn": (False,)}
         small |= {"num_dense": (1, 1), "dense_units": (32,), "batch_size": (64, 128)}
         return super().search_space(hp, image_shape, **small)

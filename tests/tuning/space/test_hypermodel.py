@@ -1,4 +1,4 @@
-"""HyperAlexNet: in plain KerasTuner, and what it costs to know what a point costs."""
+"""HyperAlexNet: in plain KerasTuner, and what it takes to know a cost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Narrow(Eager):
 
     @classmethod
     def search_space(cls, hp, image_shape):
-        """Read a point of a space with two hyperparameters."""
+        """Read the configuration of a space with two hyperparameters."""
         return super().search_space(
             hp,
             image_shape,
@@ -122,25 +122,25 @@ def test_a_subclass_narrows_the_space(images, tmp_path):
         HyperAlexNet((8, 8, 1), 4, Narrow), objective="val_loss", directory=tmp_path
     )
     tuner.search(*images, validation_data=images, epochs=1, verbose=0)
-    points = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
-    assert [point["num_dense"] for point in points].count(1) == 2
-    assert {name for point in points for name in point} == {
+    tried = [trial.hyperparameters.values for trial in tuner.oracle.trials.values()]
+    assert [values["num_dense"] for values in tried].count(1) == 2
+    assert {name for values in tried for name in values} == {
         *("num_dense", "dense_units_1")
     }
-    assert len(points) == 3
+    assert len(tried) == 3
     assert isinstance(tuner.get_best_models()[0], Narrow)
 
 
 @pytest.fixture
 def built():
-    """Return a hypermodel, the default point of its space and its network."""
+    """Return a hypermodel, the default hyperparameters of its space and its network."""
     hypermodel = HyperAlexNet((8, 8, 1), 4, Narrow)
     hp = declared(hypermodel)
     return hypermodel, hp, hypermodel.build(hp)
 
 
-def test_trains_with_the_batch_size_of_the_point(built, images):
-    """Arrays are trained on in batches of the point's size, unless one is given."""
+def test_trains_with_the_batch_size_of_the_hyperparameters(built, images):
+    """Arrays are trained on in batches of the values' size, unless one is given."""
     hypermodel, hp, model = built
     for given, expected in (({}, 3), ({"batch_size": 24}, 2)):
         batches = CountedBatches()
@@ -305,7 +305,7 @@ def test_validation_split_takes_the_last(built, images):
 
 @pytest.mark.parametrize("image_shape", [(8, 8, 1), (28, 28, 1), (32, 48, 3)])
 def test_cost_is_that_of_the_built_model(image_shape):
-    """`cost` gives what the network at the point has, wherever the point lies."""
+    """`cost` gives what the network has, whatever its values."""
     hypermodel = HyperAlexNet(image_shape, 10)
     space = declared(hypermodel)
     for seed in range(3):
@@ -344,9 +344,9 @@ def test_cost_builds_the_first_network_alone(monkeypatch):
     class Broken(AlexNet):
         @classmethod
         def search_space(cls, hp, image_shape):
-            point = FULL(hp, image_shape)
-            point["model"]["dropout"] = 2.0
-            return point
+            configuration = FULL(hp, image_shape)
+            configuration["model"]["dropout"] = 2.0
+            return configuration
 
     broken = HyperAlexNet((8, 8, 1), 10, Broken)
     with pytest.raises(ValueError, match=r"received dropout=2\.0"):
@@ -369,9 +369,9 @@ def test_cost_makes_no_weights():
     class Huge(AlexNet):
         @classmethod
         def search_space(cls, hp, image_shape):
-            point = FULL(hp, image_shape)
-            point["model"]["dense_units"] = (20_000_000, 20_000_000)
-            return point
+            configuration = FULL(hp, image_shape)
+            configuration["model"]["dense_units"] = (20_000_000, 20_000_000)
+            return configuration
 
     hypermodel = HyperAlexNet((8, 8, 1), 10, Huge)
     cost = hypermodel.cost(declared(hypermodel))
@@ -382,15 +382,15 @@ def test_cost_makes_no_weights():
 
 @pytest.mark.parametrize(("flip", "shift"), [(False, 0.0), (True, 0.0), (False, 0.2)])
 def test_flip_and_shift_reach_the_batches(images, flip, shift):
-    """horizontal_flip and the point's augmentation change what is trained on."""
+    """horizontal_flip and the space's augmentation change what is trained on."""
     seen = []
 
     class Recording(Narrow):
         @classmethod
         def search_space(cls, hp, image_shape):
-            point = super().search_space(hp, image_shape)
-            point["training"]["augmentation"] = shift
-            return point
+            configuration = super().search_space(hp, image_shape)
+            configuration["training"]["augmentation"] = shift
+            return configuration
 
         def train_step(self, data):
             seen.extend(data[0].numpy())

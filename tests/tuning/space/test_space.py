@@ -43,6 +43,21 @@ def test_tune_names_what_varies():
         assert ranges[0] == ranges[1]
 
 
+def test_only_what_is_named_varies():
+    """Of a copy, the other hyperparameters have their defaults and conditions."""
+    hp = new_space(tune=()).hp
+    names = {"optimizer", "filters_2"}
+    copied = hp.vary_only(names)
+    for entry, original in zip(copied.space, hp.space, strict=True):
+        assert (entry.name, entry.default) == (original.name, original.default)
+        assert entry.conditions == original.conditions
+        varies = entry.name in names
+        assert list(entry.values) == (
+            list(original.values) if varies else [original.default]
+        )
+    assert copied.values == hp.values
+
+
 def test_copies_share_what_never_changes():
     """A copy of a space holds the same entries; what is added to it stays its own."""
     hp = new_space(tune=()).hp

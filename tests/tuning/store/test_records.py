@@ -112,7 +112,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 def test_what_no_record_can_hold_is_refused(oracle, stored, changes):
-    """A wrong type, name, number, size or relation is damage, told in one line."""
+    """A wrong type, name, number, size or relation is damage, reported in one line."""
     assert read(oracle, stored) == oracle.records["0"]
     for name, value in changes.items():
         old = stored.get(name)

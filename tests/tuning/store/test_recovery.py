@@ -168,7 +168,7 @@ def test_a_damaged_record_is_set_aside_and_reported(tmp_path, how):
 
 
 def test_a_huge_record_is_not_read(tmp_path):
-    """A record that is larger than any is damage, told by its size."""
+    """A record that is larger than any is damage, reported with its size."""
     drive(new_oracle(tmp_path), steps=4)
     with (tmp_path / "trial_0" / "trial.json").open("wb") as file:
         file.truncate(MAX_JSON_BYTES + 1)

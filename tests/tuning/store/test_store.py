@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from file_limits import limited_files
 
+from tuning import search
+from tuning.settings import SearchSettings
 from tuning.store import layout
 from tuning.store.files import (
     MAX_JSON_BYTES,
@@ -25,6 +27,7 @@ from tuning.store.files import (
 )
 from tuning.store.layout import Store
 from tuning.store.lock import locked, wait_until_left
+from tuning.store.records import FORMAT
 
 USE = """
 import sys, time
@@ -220,6 +223,28 @@ def test_refuses_what_another_version_wrote(tmp_path, name):
     for content in ("{", "[1]", '{"format": 2}', "{}"):
         (tmp_path / name).write_text(content)
         Store(tmp_path).check_version()
+
+
+def test_a_search_states_the_format_of_the_records(tmp_path, monkeypatch):
+    """search.json has the format that the check compares with."""
+    monkeypatch.setattr(search, "FORMAT", FORMAT + 1)
+    search.write_settings(SearchSettings(), Store(tmp_path))
+    with pytest.raises(StoreError, match=r"search\.json, which has format 3, not 2"):
+        Store(tmp_path).check_version()
+
+
+def test_the_check_of_the_version_reads_three_files_at_most(tmp_path, monkeypatch):
+    """Of many trials, the first and the last are checked: `status` stays fast."""
+    read, store = [], Store(tmp_path)
+    for name in map(str, range(12)):
+        write_json(store.trial_file(name), {"format": FORMAT})
+    monkeypatch.setattr(layout, "read_json", read.append)
+    store.check_version()
+    assert read == [store.settings_file, store.trial_file("0"), store.trial_file("11")]
+    write_json(store.trial_file("11"), {"format": FORMAT + 1})
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match=r"trial_11/trial\.json, which has format 3"):
+        store.check_version()
 
 
 @pytest.mark.parametrize("path", ["file/search", "file"])

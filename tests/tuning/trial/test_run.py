@@ -67,7 +67,7 @@ def test_a_trial_depends_on_its_own_seed(search, tmp_path):
     assert alone.records["1"].status == "RUNNING"
 
 
-def test_another_seed_trains_otherwise(search, tmp_path):
+def test_another_seed_trains_differently(search, tmp_path):
     """The default values come first with every seed, but with other weights."""
     other = SmallSearch(tmp_path, seed=1, tune=TUNE).run()
     ours, theirs = other.records["0"], search.records["0"]
