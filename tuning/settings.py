@@ -83,10 +83,9 @@ def _is_address(value: str) -> bool:
 def _model_text(model: Any) -> str:
     """Return "package.module:Class" of a class, or of such a text."""
     if isinstance(model, type):
-        if model.__module__ == "__main__" or "<locals>" in model.__qualname__:
+        if "<locals>" in model.__qualname__:
             raise ValueError(
-                "a class that other processes can import",
-                "Move it to a module of its own.",
+                "a class that can be imported", "Move it out of the function."
             )
         return f"{model.__module__}:{model.__qualname__}"
     if not isinstance(model, str) or model.count(":") != 1 or model[:1] in ":.":
@@ -248,6 +247,12 @@ class SearchSettings(BaseModel):
             raise ValueError(
                 "isolate_trials must be False without worker processes; received "
                 "isolate_trials=True and workers=0. Use workers=1."
+            )
+        if self.model.startswith("__main__:") and self.workers != 0:
+            raise ValueError(
+                "model must be in a module that worker processes can import; received "
+                f"model={self.model!r}, of a script or a notebook, and "
+                f"workers={self.workers}. Move it to a module, or use workers=0."
             )
         if len(self.start_with) > self.trials:
             raise ValueError(

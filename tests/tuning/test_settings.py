@@ -285,16 +285,21 @@ def test_a_class_and_its_text_are_the_same_model():
 
 
 def test_refuses_a_class_that_cannot_be_imported():
-    """A class inside a function or a script is refused, with the remedy."""
+    """A class inside a function is refused, one of a script if workers run trials."""
 
     class Local(AlexNet):
         pass
 
-    with pytest.raises(ValueError, match=r"received model=.*Move it to a module"):
+    with pytest.raises(ValueError, match=r"received model=.*Move it out of the func"):
         SearchSettings(model=Local)
     script = type("Script", (AlexNet,), {"__module__": "__main__"})
-    with pytest.raises(ValueError, match=r"received model=.*Move it to a module"):
-        SearchSettings(model=script)
+    for model in (script, "__main__:Script"):
+        for workers in (None, 2):
+            with pytest.raises(
+                ValueError, match=r"a notebook, and workers=.* workers=0"
+            ):
+                SearchSettings(model=model, workers=workers)
+        assert SearchSettings(model=model, workers=0).model == "__main__:Script"
 
 
 class Unregistered(AlexNet):

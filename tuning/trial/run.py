@@ -153,7 +153,7 @@ class TrialRunner:
             options["validation_batch_size"] = VALIDATION_BATCH_SIZE // 2
         if halves_batches:
             state.notes.append(
-                "out of memory with the point's batch_size; run with "
+                "out of memory with its own batch_size; run with "
                 f"{options['batch_size']}"
             )
         report = functools.partial(self.oracle.report, record.trial)

@@ -149,7 +149,7 @@ def test_out_of_memory_is_tried_again_with_half_the_batch(tmp_path):
     assert Greedy.steps == 1 + 2 * 8
     record = search.records["0"]
     assert record.status == "COMPLETED"
-    assert record.notes == ["out of memory with the point's batch_size; run with 8"]
+    assert record.notes == ["out of memory with its own batch_size; run with 8"]
     assert not search.store.error_file("0").exists()
 
 
@@ -165,7 +165,7 @@ def test_out_of_memory_is_tried_again_once(tmp_path, model, steps, size):
     assert record.status == "FAILED"
     assert record.notes[-1] == "out of memory"
     assert record.notes[:-1] == (
-        ["out of memory with the point's batch_size; run with 8"] if steps == 2 else []
+        ["out of memory with its own batch_size; run with 8"] if steps == 2 else []
     )
     last = record.failure.message.splitlines()[-1]
     assert f"did not with batches of {size} and" in last

@@ -105,7 +105,7 @@ def test_half_the_batch_size_lasts(tmp_path, monkeypatch):
     settings = {"retry_oom": True, "epochs": 3}
     whole = SmallSearch(tmp_path / "whole", Greedy, **settings).run()
     assert whole.records["0"].notes == [
-        "out of memory with the point's batch_size; run with 16"
+        "out of memory with its own batch_size; run with 16"
     ]
     assert Greedy.steps == 1 + 3 * 8
     monkeypatch.setattr(Greedy, "stop_at", 1 + 8 + 3)
@@ -230,7 +230,7 @@ def test_half_the_batch_size_needs_no_parent_either(tmp_path, monkeypatch):
         search, child, directory, (1 + 8 + 3,), monkeypatch, **settings
     )
     assert trained == 2 * 8
-    assert notes[-1] == "out of memory with the point's batch_size; run with 16"
+    assert notes[-1] == "out of memory with its own batch_size; run with 16"
 
 
 def test_a_killed_search_of_hyperband_ends_as_if_it_were_not(promoted, tmp_path):
