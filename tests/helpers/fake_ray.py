@@ -221,9 +221,9 @@ def drive(ray, run, progress):
 
 def run_task(run, data):
     """Run a search's next trial as a task does; for a process of its own."""
+    share = Share(num_cores())  # Of which the true Ray knows.
     ray = sys.modules["ray"] = FakeRay(1, None)
     worker._wait_for = ray.get
     run.store.run_file.write_text(run.name)
     service = ray.remote(OracleService).options().remote(run)
-    share = Share(num_cores())
     assert worker.run_trial(run, "worker-0", share, service, [ray.put(data)]) == "ran"
