@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,10 @@ def test_command_tells_how_far_it_is(by_command):
     for file in ("best/model.keras", "best/hyperparameters.json", "results.csv"):
         assert f"s/{file}" in done.stdout
         assert (directory / file).exists()
+    *_, look, use, more = lines
+    assert look.endswith("  python -m tuning status s")
+    assert use.endswith("  python -m tuning best s")
+    assert more.endswith(f"  {shlex.join(['python', *done.args[1:]])} --trials 6")
     assert done.stderr == ""
 
 

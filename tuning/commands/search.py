@@ -37,10 +37,9 @@ def search(**given: Any) -> None:
         result = run_search(settings)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        command = shlex.join(["python", "-m", "tuning", *sys.argv[1:]])
         print(
             f"\nStopped. What has ended is in {settings.directory}; the same command "
-            f"resumes:\n  {command}",
+            f"resumes:\n  {_command(*sys.argv[1:])}",
             flush=True,
         )
         # TensorFlow's threads may be in the middle of a step; do not wait for them.
@@ -51,7 +50,11 @@ def search(**given: Any) -> None:
         f"({result.reloaded_score:.4f} after saving and loading).\n"
         f"  model            {result.directory}/best/model.keras\n"
         f"  hyperparameters  {result.directory}/best/hyperparameters.json\n"
-        f"  every trial      {result.directory}/results.csv"
+        f"  every trial      {result.directory}/results.csv\n"
+        "Next:\n"
+        f"  see the trials   {_command('status', result.directory)}\n"
+        f"  use the best     {_command('best', result.directory)}\n"
+        f"  try more         {_command(*sys.argv[1:], '--trials', 2 * settings.trials)}"
     )
     if abs(result.score - result.reloaded_score) > 1e-6:
         print(
@@ -59,6 +62,10 @@ def search(**given: Any) -> None:
             "reported; the data or the device may have changed.",
             file=sys.stderr,
         )
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["python", "-m", "tuning", *map(str, words)])
 
 
 for name in SearchSettings.model_fields:
