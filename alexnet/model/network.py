@@ -14,7 +14,7 @@ from alexnet import checks
 from alexnet.layers.arguments import check_activation, check_initializer, serialized
 from alexnet.layers.block import block_numbers
 from alexnet.layers.conv_block import ConvBlock
-from alexnet.model import drawing
+from alexnet.model import drawing, edits
 from alexnet.model.plan import DEFAULTS, check_arguments
 from alexnet.preprocessing import pixel_arguments, ten_views
 from alexnet.presets import PRESETS
@@ -123,6 +123,7 @@ class AlexNet(keras.Model):
         outputs = self.draw_head(outputs)
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.dtype_policy = self._policy
+        self._drawing = edits.Drawing(self)
 
     def draw_block(self, inputs: Any, number: int, arguments: dict[str, Any]) -> Any:
         """Draw one convolutional block and return its output.
@@ -357,10 +358,25 @@ class AlexNet(keras.Model):
         return total
 
     def get_config(self) -> dict[str, Any]:
-        """Return every argument and, if some layers alone are frozen, their names."""
-        frozen = [layer.name for layer in self.layers if not layer.trainable]
+        """Return every argument, and what was changed in the layers since.
+
+        "frozen_layers" names the layers that alone are frozen, "edited_layers" has
+        the other changes by layer; both are missing if there are none.
+
+        Raises:
+            ValueError: A layer was changed in a way that cannot be repeated.
+        """
+        if self._losses and type(self).call is AlexNet.call:
+            raise ValueError(
+                "A network is saved without losses that add_loss was given from "
+                f"outside; received {len(self._losses)} of them. Set "
+                "activity_regularizer of a layer, or pass the loss to compile."
+            )
+        frozen = edits.frozen_layers(self)
+        edited = self._drawing.edits(self)
         return {
-            **({"frozen_layers": frozen} if frozen and self.trainable else {}),
+            **({"frozen_layers": frozen} if frozen else {}),
+            **({"edited_layers": edited} if edited else {}),
             **{name: serialized(getattr(self, name)) for name in DEFAULTS},
             "name": self.name,
             "trainable": self.trainable,
@@ -371,7 +387,9 @@ class AlexNet(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AlexNet:
         config = dict(config)
         frozen = config.pop("frozen_layers", ())
+        edited = config.pop("edited_layers", {})
         model = cls(**config)
         for name in frozen:
             model.get_layer(name).trainable = False
+        edits.repeat_edits(model, edited)
         return model
