@@ -10,8 +10,6 @@ from typing import Any
 
 import keras
 
-from alexnet.layers.arguments import serialized
-
 # Keras' quantizations that need no images; the others calibrate on data.
 MODES = ("int8", "int4", "float8")
 
@@ -41,6 +39,8 @@ class Drawing:
                 repeated on another drawing of the network.
         """
         found = {}
+        # `trainable` where it is set again, which sets it in the layers inside, too.
+        given: dict[str, bool] = {}
         frozen = frozen_layers(model)
         layers = [layer for _, layer in _labelled(model)]
         for (label, drawn), layer in zip(self.layers.items(), layers, strict=True):
@@ -52,19 +52,37 @@ class Drawing:
                 )
             if before is None:
                 continue
-            config = json.loads(before)
+            config = _without("shared_object_id", json.loads(before))
             edits = _edits(label, layer, config)
-            trainable = label not in frozen and config.get("trainable", True)
+            trainable = config.get("trainable", True)
+            outer = label.rpartition("/")[0]
+            if label in frozen:
+                given[label] = trainable = False
+            elif outer in given:
+                given[label] = trainable = given[outer]
             if layer.trainable != trainable:
-                edits["trainable"] = layer.trainable
+                given[label] = edits["trainable"] = layer.trainable
             if edits:
                 found[label] = edits
         return found
 
 
 def frozen_layers(model: Any) -> list[str]:
-    """Return the names of the frozen layers."""
-    return [layer.name for layer in model.layers if not layer.trainable]
+    """Return the names of the frozen layers, but for names that Keras counts up."""
+    return [
+        layer.name
+        for layer in model.layers
+        if not layer.trainable and not _is_counted(layer)
+    ]
+
+
+def _is_counted(layer: Any) -> bool:
+    """Return whether Keras may have named a layer, as in dense_3 or dense."""
+    base = re.sub(r"_\d+$", "", layer.name)
+    # "flatten" is drawn under this name.
+    if layer.name == base and not layer.weights:
+        return False
+    return base.replace("_", "") == type(layer).__name__.lower()
 
 
 def repeat_edits(model: Any, edits: dict[str, dict[str, Any]]) -> None:
@@ -134,10 +152,11 @@ def _set_in_variable(layer: Any, key: str) -> None:
 
 def _edits(label: str, layer: Any, before: dict[str, Any]) -> dict[str, Any]:
     try:
-        config = layer.get_config()
-        now = _plain(config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            now = _plain(layer.get_config())
     except Exception as error:
-        raise _refused(label, f"it cannot be described: {error}") from error
+        raise _refused(label, f"get_config raises: {_short(error)}") from error
     changed = [
         key
         for key in sorted({*before, *now})
@@ -147,8 +166,10 @@ def _edits(label: str, layer: Any, before: dict[str, Any]) -> dict[str, Any]:
     if isinstance(layer.dtype_policy, keras.dtype_policies.DTypePolicyMap):
         # All layers share the map, which is the model's argument.
         changed = [key for key in changed if key != "dtype"]
-    # Sublayers of these have entries of their own.
-    changed = [key for key in changed if not (_inner(layer) and key == "layers")]
+    if _inner(layer):
+        # Its layers have entries of their own.
+        own = ("layers", "edited_layers", "frozen_layers")
+        changed = [key for key in changed if key not in own]
     if not changed:
         return {}
     values = {key: now.get(key) for key in changed}
@@ -168,10 +189,12 @@ def _edits(label: str, layer: Any, before: dict[str, Any]) -> dict[str, Any]:
             repeated = _plain(again.get_config())
     except Exception as error:
         raise _refused(
-            label, f"{_told(values)} cannot be read back: {error}"
+            label, f"{_told(layer, changed)} cannot be read back: {_short(error)}"
         ) from error
     if _without_trainable(repeated) != _without_trainable(now):
-        raise _refused(label, f"{_told(values)} is not what a new layer would have")
+        raise _refused(
+            label, f"{_told(layer, changed)} is not what a new layer would have"
+        )
     return values
 
 
@@ -184,9 +207,8 @@ def _labelled(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """
     for place, layer in enumerate(_inner(model)):
         label = layer.name
-        base = re.sub(r"_\d+$", "", label)
-        if layer.weights and base.replace("_", "") == type(layer).__name__.lower():
-            label = f"{place}:{base}"
+        if _is_counted(layer):
+            label = f"{place}:{type(layer).__name__}"
         yield prefix + label, layer
         yield from _labelled(layer, f"{prefix}{label}/")
 
@@ -205,15 +227,20 @@ def _found(layer: Any) -> str | None:
         with warnings.catch_warnings():
             # Of functions without a name, when the network is only built.
             warnings.simplefilter("ignore")
-            return json.dumps(_plain(layer.get_config()))
+            return _text(layer.get_config())
     except Exception:
         # Any error of a class of somebody else, which need not be saved.
         return None
 
 
+def _text(config: dict[str, Any]) -> str:
+    # Most of it is plain already, and a network is drawn more often than saved.
+    return json.dumps(config, default=keras.saving.serialize_keras_object)
+
+
 def _plain(config: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration as a file gives it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(serialized(config)))
+    plain: dict[str, Any] = json.loads(_text(config))
     # Numbers of objects while Keras saves a file, which differ each time.
     return _without("shared_object_id", plain)
 
@@ -231,8 +258,13 @@ def _without(name: str, value: Any) -> Any:
     return value
 
 
-def _told(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in values.items())
+def _told(layer: Any, keys: list[str]) -> str:
+    return ", ".join(f"{key}={getattr(layer, key, None)!r}" for key in keys)
+
+
+def _short(error: Exception) -> str:
+    """Return the last line of an error; Keras puts whole configurations before it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _refused(label: str, reason: str) -> ValueError:

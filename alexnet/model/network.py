@@ -114,6 +114,9 @@ class AlexNet(keras.Model):
                 value = check_initializer(key, value)
             setattr(self, key, value)
         self._policy = keras.dtype_policies.get(dtype)
+        # What `dtype_policy` returns: the constructor of Keras, which sets it, has to
+        # wait until the graph is drawn, and subclasses draw with it.
+        self._dtype_policy = self._policy
 
         inputs = keras.Input(self.image_shape, name="images", dtype="float32")
         outputs = drawing.draw_pixels(self, inputs)
@@ -133,7 +136,7 @@ class AlexNet(keras.Model):
             number: 1 for the first block; see `ConvBlock`'s `suffix`.
             arguments: The block's entry of `blocks`.
         """
-        block = ConvBlock(**arguments, number=number, dtype=self._policy)
+        block = ConvBlock(**arguments, number=number, dtype=self.dtype_policy)
         outputs = inputs
         for layer in block.stages:
             outputs = layer(outputs)
@@ -144,8 +147,11 @@ class AlexNet(keras.Model):
 
         Args:
             inputs: Symbolic tensor, (batch, height, width, channels).
+
+        Layers of a subclass follow the model's `dtype` with
+        `dtype=self.dtype_policy`.
         """
-        return drawing.draw_head(self, inputs, self._policy)
+        return drawing.draw_head(self, inputs, self.dtype_policy)
 
     @classmethod
     def search_space(
@@ -357,6 +363,23 @@ class AlexNet(keras.Model):
                 total += positions * math.prod(kernel.shape)
         return total
 
+    def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
+        """Save the model; see `keras.Model.save`.
+
+        Raises:
+            ValueError: The path ends in .h5 or .hdf5, files that Keras writes and
+                does not load as a model of this class, or a layer was changed in a
+                way that cannot be repeated.
+        """
+        if str(filepath).lower().endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"{type(self).__name__} is saved in files that load again, which HDF5 "
+                f"files of whole models do not; received filepath={str(filepath)!r}. "
+                "End the path in .keras, or save the weights alone with save_weights "
+                "(.weights.h5)."
+            )
+        super().save(filepath, *arguments, **options)
+
     def get_config(self) -> dict[str, Any]:
         """Return every argument, and what was changed in the layers since.
 
@@ -366,12 +389,6 @@ class AlexNet(keras.Model):
         Raises:
             ValueError: A layer was changed in a way that cannot be repeated.
         """
-        if self._losses and type(self).call is AlexNet.call:
-            raise ValueError(
-                "A network is saved without losses that add_loss was given from "
-                f"outside; received {len(self._losses)} of them. Set "
-                "activity_regularizer of a layer, or pass the loss to compile."
-            )
         frozen = edits.frozen_layers(self)
         edited = self._drawing.edits(self)
         return {

@@ -152,6 +152,24 @@ WAYS = {
 }
 
 
+@keras.saving.register_keras_serializable(package="edited")
+class Pooled(AlexNet):
+    """Layers that Keras names, nested models, and layers of the model's policy."""
+
+    def draw_head(self, inputs):
+        policy = self.dtype_policy
+        outputs = keras.layers.GlobalAveragePooling2D(dtype=policy)(inputs)
+        tower = [keras.layers.Dense(5, "relu", dtype=policy) for _ in range(2)]
+        outputs = keras.Sequential(tower, name="tower")(outputs)
+        outputs = keras.layers.Dense(6, dtype=policy)(outputs)
+        outputs = keras.layers.Dense(6, dtype=policy, trainable=False)(outputs)
+        outputs = keras.layers.TimeDistributed(
+            keras.layers.Dense(1, name="each", dtype=policy), dtype=policy, name="steps"
+        )(keras.layers.Reshape((6, 1))(outputs))
+        outputs = keras.layers.Flatten()(outputs)
+        return keras.layers.Dense(self.num_classes, name="logits")(outputs)
+
+
 def images():
     return np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32")
 
@@ -196,3 +214,117 @@ def test_nothing_is_told_without_edits():
     for arguments in ({}, {"trainable": False}, {"dtype": "mixed_bfloat16"}):
         config = AlexNet(**SMALL, **arguments).get_config()
         assert not {"edited_layers", "frozen_layers"} & set(config)
+
+
+def unregistered(values):
+    return values * 2
+
+
+class OwnDense(keras.layers.Dense):
+    pass
+
+
+def lambda_activation(net):
+    net.get_layer("fc2").activation = lambda values: values * 2
+
+
+def function_activation(net):
+    net.get_layer("fc2").activation = unregistered
+
+
+def another_class(net):
+    net.get_layer("fc2").__class__ = OwnDense
+
+
+def argument_without_attribute(net):
+    layer = net.get_layer("fc2")
+    config = {**layer.get_config(), "strange": 3}
+    layer.get_config = lambda: config
+
+
+@pytest.mark.filterwarnings("ignore:.*lambda")
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "clone"])
+@pytest.mark.parametrize(
+    "edit",
+    [lambda_activation, function_activation, another_class, argument_without_attribute],
+    ids=lambda edit: edit.__name__,
+)
+def test_saving_refuses_what_cannot_be_repeated(edit, way, tmp_path):
+    """What another drawing cannot be given is refused, and the layer is named."""
+    net = AlexNet(**SMALL)
+    edit(net)
+    with pytest.raises(ValueError, match=r"(?s)received a layer 'fc2'.*save_weights"):
+        WAYS[way](net, tmp_path)
+
+
+def keras_named(net):
+    net.layers[-5].activation = keras.activations.tanh
+    net.layers[-6].trainable = False
+
+
+def nested(net):
+    net.get_layer("tower").layers[-1].activation = keras.activations.tanh
+    net.get_layer("tower").layers[0].trainable = False
+
+
+def nested_frozen(net):
+    net.get_layer("tower").trainable = False
+    net.get_layer("tower").layers[0].trainable = True
+
+
+def wrapper_frozen(net):
+    net.get_layer("steps").trainable = False
+
+
+def nothing(net):
+    pass
+
+
+def thaw_drawn(net):
+    for layer in net.layers:
+        layer.trainable = True
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "clone"])
+@pytest.mark.parametrize(
+    "edit",
+    [keras_named, nested, nested_frozen, wrapper_frozen, frozen, thaw_drawn, nothing],
+    ids=lambda edit: edit.__name__,
+)
+def test_edit_of_a_subclass_survives(edit, way, tmp_path):
+    """Also in layers that Keras named, and in models inside the network."""
+    net = Pooled(**SMALL)
+    edit(net)
+    found = WAYS[way](net, tmp_path)
+    found.set_weights(net.get_weights())
+
+    def flags(model):
+        return [layer.trainable for layer in model._flatten_layers()]
+
+    assert flags(found) == flags(net)
+    assert len(found.trainable_weights) == len(net.trainable_weights)
+    # The same float32 operations.
+    np.testing.assert_allclose(found(images()), net(images()), rtol=1e-6, atol=1e-7)
+
+
+def test_saving_refuses_an_edit_inside_a_wrapper():
+    """A layer inside a layer that is no model is not changed silently either."""
+    net = Pooled(**SMALL)
+    net.get_layer("steps").layer.activation = keras.activations.tanh
+    with pytest.raises(ValueError, match="received a layer 'steps'"):
+        net.to_json()
+
+
+def test_subclass_follows_dtype():
+    """A subclass draws its layers with the model's policy, by the public name."""
+    net = Pooled(**SMALL, dtype="mixed_bfloat16")
+    assert net.get_layer("steps").dtype_policy.name == "mixed_bfloat16"
+    assert net.dtype_policy.name == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize("name", ["net.h5", "net.hdf5", "net.weights.h5"])
+def test_hdf5_is_refused(name, tmp_path):
+    """A whole model is not saved in a format that does not load."""
+    with pytest.raises(ValueError, match=rf"received filepath='.*{name}'.*\.keras"):
+        AlexNet(**SMALL).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
