@@ -14,7 +14,7 @@ from alexnet import checks
 from alexnet.layers.arguments import check_activation, check_initializer, serialized
 from alexnet.layers.block import block_numbers
 from alexnet.layers.conv_block import ConvBlock
-from alexnet.model import drawing
+from alexnet.model import drawing, edits
 from alexnet.model.plan import DEFAULTS, check_arguments
 from alexnet.preprocessing import pixel_arguments, ten_views
 from alexnet.presets import PRESETS
@@ -114,6 +114,9 @@ class AlexNet(keras.Model):
                 value = check_initializer(key, value)
             setattr(self, key, value)
         self._policy = keras.dtype_policies.get(dtype)
+        # What `dtype_policy` returns: the constructor of Keras, which sets it, has to
+        # wait until the graph is drawn, and subclasses draw with it.
+        self._dtype_policy = self._policy
 
         inputs = keras.Input(self.image_shape, name="images", dtype="float32")
         outputs = drawing.draw_pixels(self, inputs)
@@ -123,6 +126,7 @@ class AlexNet(keras.Model):
         outputs = self.draw_head(outputs)
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.dtype_policy = self._policy
+        self._drawing = edits.Drawing(self)
 
     def draw_block(self, inputs: Any, number: int, arguments: dict[str, Any]) -> Any:
         """Draw one convolutional block and return its output.
@@ -132,7 +136,7 @@ class AlexNet(keras.Model):
             number: 1 for the first block; see `ConvBlock`'s `suffix`.
             arguments: The block's entry of `blocks`.
         """
-        block = ConvBlock(**arguments, number=number, dtype=self._policy)
+        block = ConvBlock(**arguments, number=number, dtype=self.dtype_policy)
         outputs = inputs
         for layer in block.stages:
             outputs = layer(outputs)
@@ -143,8 +147,11 @@ class AlexNet(keras.Model):
 
         Args:
             inputs: Symbolic tensor, (batch, height, width, channels).
+
+        Layers of a subclass follow the model's `dtype` with
+        `dtype=self.dtype_policy`.
         """
-        return drawing.draw_head(self, inputs, self._policy)
+        return drawing.draw_head(self, inputs, self.dtype_policy)
 
     @classmethod
     def search_space(
@@ -356,11 +363,37 @@ class AlexNet(keras.Model):
                 total += positions * math.prod(kernel.shape)
         return total
 
+    def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
+        """Save the model; see `keras.Model.save`.
+
+        Raises:
+            ValueError: The path ends in .h5 or .hdf5, files that Keras writes and
+                does not load as a model of this class, or a layer was changed in a
+                way that cannot be repeated.
+        """
+        if str(filepath).lower().endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"{type(self).__name__} is saved in files that load again, which HDF5 "
+                f"files of whole models do not; received filepath={str(filepath)!r}. "
+                "End the path in .keras, or save the weights alone with save_weights "
+                "(.weights.h5)."
+            )
+        super().save(filepath, *arguments, **options)
+
     def get_config(self) -> dict[str, Any]:
-        """Return every argument and, if some layers alone are frozen, their names."""
-        frozen = [layer.name for layer in self.layers if not layer.trainable]
+        """Return every argument, and what was changed in the layers since.
+
+        "frozen_layers" names the layers that alone are frozen, "edited_layers" has
+        the other changes by layer; both are missing if there are none.
+
+        Raises:
+            ValueError: A layer was changed in a way that cannot be repeated.
+        """
+        frozen = edits.frozen_layers(self)
+        edited = self._drawing.edits(self)
         return {
-            **({"frozen_layers": frozen} if frozen and self.trainable else {}),
+            **({"frozen_layers": frozen} if frozen else {}),
+            **({"edited_layers": edited} if edited else {}),
             **{name: serialized(getattr(self, name)) for name in DEFAULTS},
             "name": self.name,
             "trainable": self.trainable,
@@ -371,7 +404,9 @@ class AlexNet(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AlexNet:
         config = dict(config)
         frozen = config.pop("frozen_layers", ())
+        edited = config.pop("edited_layers", {})
         model = cls(**config)
         for name in frozen:
             model.get_layer(name).trainable = False
+        edits.repeat_edits(model, edited)
         return model
