@@ -150,6 +150,13 @@ WAYS = {
     "json": by_json,
     "clone": lambda net, folder: keras.models.clone_model(net),
 }
+# All take half a minute.
+OWN_WAYS = [
+    pytest.param(way, marks=[] if way in ("file", "deepcopy") else pytest.mark.long)
+    for way in WAYS
+    if way != "clone"
+]
+ALL_WAYS = [*OWN_WAYS, pytest.param("clone", marks=pytest.mark.long)]
 
 
 @keras.saving.register_keras_serializable(package="edited")
@@ -184,7 +191,7 @@ def trained(net):
     return [weight.path.split("/", 1)[1] for weight in net.trainable_weights]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
 def test_edit_survives(edit, way, tmp_path):
     """A copy of an edited network has its layers, its penalties and its outputs."""
@@ -243,7 +250,7 @@ def argument_without_attribute(net):
 
 
 @pytest.mark.filterwarnings("ignore:.*lambda")
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "clone"])
+@pytest.mark.parametrize("way", OWN_WAYS)
 @pytest.mark.parametrize(
     "edit",
     [lambda_activation, function_activation, another_class, argument_without_attribute],
@@ -285,7 +292,7 @@ def thaw_drawn(net):
         layer.trainable = True
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "clone"])
+@pytest.mark.parametrize("way", OWN_WAYS)
 @pytest.mark.parametrize(
     "edit",
     [keras_named, nested, nested_frozen, wrapper_frozen, frozen, thaw_drawn, nothing],
