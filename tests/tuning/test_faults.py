@@ -112,13 +112,8 @@ def test_a_full_disk_stops_a_search_that_resumes_with_room(
     check_resumed(small_disk, done, undisturbed)
 
 
-@pytest.mark.parametrize(
-    "most_bytes",
-    [
-        RECORD_TOO_LARGE,
-        pytest.param(CHECKPOINT_TOO_LARGE, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("most_bytes", [RECORD_TOO_LARGE, CHECKPOINT_TOO_LARGE])
 def test_a_limit_stops_a_search_that_resumes_without(tmp_path, most_bytes, undisturbed):
     """What no file can hold is reported in one message and costs no trial.
 

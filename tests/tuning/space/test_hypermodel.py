@@ -92,7 +92,15 @@ TUNERS = {
 }
 
 
-@pytest.mark.parametrize("kind", TUNERS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "random",
+        "bayesian",
+        pytest.param("hyperband", marks=pytest.mark.long),
+        pytest.param("grid", marks=pytest.mark.long),
+    ],
+)
 def test_works_in_plain_keras_tuner(kind, images, tmp_path):
     """Each of KerasTuner's tuners searches the full space without failures."""
     tuner_class, arguments = TUNERS[kind]

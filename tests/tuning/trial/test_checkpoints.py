@@ -272,7 +272,14 @@ def test_the_best_epoch_is_that_of_the_record(search):
     assert (best.epoch, best.weights) == (None, [])
 
 
-@pytest.mark.parametrize("damage", [cut_off, flip, HOSTILE["optimizer"]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut_off,
+        pytest.param(flip, marks=pytest.mark.long),
+        pytest.param(HOSTILE["optimizer"], marks=pytest.mark.long),
+    ],
+)
 def test_a_trial_whose_checkpoint_is_damaged_starts_again(search, whole, damage):
     """The trial runs from its beginning, to the same bits, and its record says so."""
     if damage in (cut_off, flip):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 # The signal comes while a weak reference's callback runs, where Python only prints
 # what is raised.
@@ -32,6 +34,7 @@ class Swallowing(AlexNet):
 """
 
 
+@pytest.mark.long
 def test_an_interruption_that_is_dropped_comes_again(tmp_path):
     """A search ends soon after a KeyboardInterrupt that a callback swallowed."""
     (tmp_path / "nets.py").write_text(NETS)
