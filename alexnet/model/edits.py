@@ -52,7 +52,7 @@ class Drawing:
                 )
             if before is None:
                 continue
-            config = _without("shared_object_id", json.loads(before))
+            config = _read(before)
             edits = _edits(label, layer, config)
             trainable = config.get("trainable", True)
             outer = label.rpartition("/")[0]
@@ -134,8 +134,11 @@ def _repeat(model: Any, layer: Any, values: dict[str, Any]) -> None:
 
 def _set(layer: Any, key: str, twin: Any) -> None:
     """Set the attribute of an argument to that of a layer that was made with it."""
-    name = "dtype_policy" if key == "dtype" else key
-    setattr(layer, name, getattr(twin, name))
+    setattr(layer, _attribute(key), getattr(twin, _attribute(key)))
+
+
+def _attribute(key: str) -> str:
+    return "dtype_policy" if key == "dtype" else key
 
 
 def _set_in_variable(layer: Any, key: str) -> None:
@@ -154,7 +157,7 @@ def _edits(label: str, layer: Any, before: dict[str, Any]) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            now = _plain(layer.get_config())
+            now = _read(_text(layer.get_config()))
     except Exception as error:
         raise _refused(label, f"get_config raises: {_short(error)}") from error
     changed = [
@@ -182,11 +185,10 @@ def _edits(label: str, layer: Any, before: dict[str, Any]) -> dict[str, Any]:
             twin = type(layer).from_config({**before, **values})
             again = type(layer).from_config(dict(before))
             for key in changed:
-                name = "dtype_policy" if key == "dtype" else key
-                if isinstance(getattr(twin, name), keras.layers.Layer):
+                if isinstance(getattr(twin, _attribute(key)), keras.layers.Layer):
                     raise TypeError(f"{key} is a layer")
                 _set(again, key, twin)
-            repeated = _plain(again.get_config())
+            repeated = _read(_text(again.get_config()))
     except Exception as error:
         raise _refused(
             label, f"{_told(layer, changed)} cannot be read back: {_short(error)}"
@@ -238,9 +240,9 @@ def _text(config: dict[str, Any]) -> str:
     return json.dumps(config, default=keras.saving.serialize_keras_object)
 
 
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
+def _read(text: str) -> dict[str, Any]:
     """Return a configuration as a file gives it back."""
-    plain: dict[str, Any] = json.loads(_text(config))
+    plain: dict[str, Any] = json.loads(text)
     # Numbers of objects while Keras saves a file, which differ each time.
     return _without("shared_object_id", plain)
 
