@@ -120,6 +120,13 @@ def check_path(
     return Path(value)
 
 
+def check_preset(value: Any, presets: Collection[str]) -> str:
+    """Return `value` if it is the name of a preset."""
+    if not isinstance(value, str) or value not in presets:
+        raise ValueError(unknown("preset", value, presets))
+    return value
+
+
 def check_pair(name: str, value: Any, minimum: int = 1) -> Pair:
     """Return a whole number, or two, as (height, width)."""
     if is_integer(value):

@@ -61,8 +61,7 @@ def setting(preset: str, presets: dict[str, Any] = PRESETS) -> dict[str, Any]:
     Raises:
         ValueError: There is no such preset, or nobody published its preprocessing.
     """
-    if not isinstance(preset, str) or preset not in presets:
-        raise ValueError(checks.unknown("preset", preset, presets))
+    checks.check_preset(preset, presets)
     row = presets[preset].get("preprocessing")
     if row is None:
         raise ValueError(

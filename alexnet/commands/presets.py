@@ -39,8 +39,8 @@ def list_presets() -> None:
 def summary(preset: str, against: str | None) -> None:
     """Show the layers, source, figures and preprocessing of PRESET."""
     for name in (preset, against):
-        if name is not None and name not in PRESETS:
-            raise ValueError(checks.unknown("preset", name, PRESETS))
+        if name is not None:
+            checks.check_preset(name, PRESETS)
     from alexnet.compare import summary as texts
 
     print(texts.summary(preset))

@@ -55,8 +55,7 @@ def nearest_point(
     """
     if model is None:
         from alexnet.model.network import AlexNet as model
-    if not isinstance(preset, str) or preset not in model.presets:
-        raise ValueError(checks.unknown("preset", preset, model.presets))
+    checks.check_preset(preset, model.presets)
     image_shape = checks.check_image_shape(image_shape)
     row = dict(model.presets[preset])
     arguments = row["arguments"] = _completed(model, row["arguments"])

@@ -214,8 +214,7 @@ class AlexNet(keras.Model):
                 or no preprocessing was published.
             TypeError: There is no such argument.
         """
-        if not isinstance(preset, str) or preset not in cls.presets:
-            raise ValueError(checks.unknown("preset", preset, cls.presets))
+        checks.check_preset(preset, cls.presets)
         checks.check_bool("include_preprocessing", include_preprocessing)
         options = {
             "sha256": sha256,

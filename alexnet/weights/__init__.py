@@ -119,8 +119,7 @@ def load_preset_weights(
 
     _check_model(model)
     presets = type(model).presets
-    if not isinstance(preset, str) or preset not in presets:
-        raise ValueError(checks.unknown("preset", preset, presets))
+    checks.check_preset(preset, presets)
     checks.check_path("weights", weights, 'a path or a name such as "imagenet"')
     known = presets[preset].get("weights", {})
     if weights == "imagenet" and weights not in known:
